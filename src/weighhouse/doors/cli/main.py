@@ -1,0 +1,51 @@
+"""The command tree."""
+
+import sys
+from importlib.metadata import version
+
+import click
+
+from weighhouse.doors.cli import serve
+from weighhouse.doors.cli.remote import commands
+from weighhouse.rules.errors import RegistryError
+
+
+class _Tree(click.Group):
+    """Commands in the order they were added, and named all when one is asked for that does not exist."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            raise click.UsageError(f"No such command '{args[0]}'. There are: {', '.join(self.commands)}.", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Tree, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(version("weighhouse"), prog_name="weighhouse")
+def tree() -> None:
+    """Weighhouse weighs machine-learning models before a team may use them.
+
+    \b
+    Start a server on this machine, then talk to it:
+      ./run serve
+      ./run login --username admin
+      ./run upload ./my-model
+      ./run search bert
+    """
+
+
+for command in (serve.serve, serve.worker, serve.migrate, *commands):
+    tree.add_command(command)
+
+
+def main() -> None:
+    """The command line: exit status 0 when it was done, 1 when it could not be, 2 when it was not understood."""
+    try:
+        tree(prog_name="weighhouse")
+    except RegistryError as error:
+        click.echo(f"Error: {error.detail}", err=True)
+        sys.exit(1)

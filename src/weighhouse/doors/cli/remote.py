@@ -1,0 +1,45 @@
+"""The commands that talk to a server."""
+
+import click
+
+from weighhouse.doors.cli.accounts import tokens, users
+from weighhouse.doors.cli.download import download
+from weighhouse.doors.cli.login import login, logout, whoami
+from weighhouse.doors.cli.packages import (
+    delete,
+    evaluate,
+    evaluations,
+    files,
+    history,
+    lineage,
+    rate,
+    ratings,
+    search,
+)
+from weighhouse.doors.cli.show import show
+from weighhouse.doors.cli.system import health, logs, reset
+from weighhouse.doors.cli.upload import upload
+
+commands: tuple[click.Command, ...] = (
+    login,
+    logout,
+    whoami,
+    upload,
+    search,
+    show,
+    download,
+    files,
+    rate,
+    ratings,
+    evaluate,
+    evaluations,
+    lineage,
+    history,
+    delete,
+    users,
+    tokens,
+    health,
+    logs,
+    reset,
+)
+"""In the order in which help lists them."""

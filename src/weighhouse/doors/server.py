@@ -1,0 +1,308 @@
+"""Mounts the HTTP doors; checks, counts and logs every request on its way through."""
+
+import contextlib
+import logging
+import os
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import unquote_to_bytes
+from uuid import UUID, uuid4
+
+from fastapi import FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.routing import APIRoute
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from weighhouse.app import App
+from weighhouse.doors import problems
+from weighhouse.doors.api import accounts, packages, search, system, uploads
+from weighhouse.registry.monitor import Recorder
+from weighhouse.registry.monitor import Request as AnsweredRequest
+from weighhouse.rules import strictjson
+from weighhouse.rules.errors import Invalid, Malformed, RegistryError, TooLarge
+from weighhouse.rules.permissions import Caller
+
+MAX_BODY_BYTES = 1024 * 1024
+MAX_PATH_BYTES = 8 * 1024
+
+_log = logging.getLogger("weighhouse.requests")
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+_SAFE_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+# The API's own pages: scripts from here only; both viewers set styles from their scripts and draw with data images.
+_PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; "
+    "connect-src 'self'; worker-src 'self' blob:; base-uri 'none'; frame-ancestors 'none'"
+)
+_PAGES = frozenset({"/docs", "/redoc"})
+
+_DESCRIPTION = """
+A registry that weighs machine-learning models before a team may use them.
+
+Get a token with `POST /authenticate` and send it as `X-Authorization`. Errors are problem documents (RFC 9457) whose
+`detail` says what to do. Times are UTC.
+"""
+
+
+class BodyTooLarge(TooLarge):
+    """The body is larger than any that this address takes."""
+
+    def __init__(self) -> None:
+        super().__init__(f"The body has more than {MAX_BODY_BYTES} bytes. Send less at once.")
+
+
+class HostRefused(Malformed):
+    """The request names a host that this server is not."""
+
+    def __init__(self) -> None:
+        super().__init__("This server does not answer to that host name. Its operator can add it to ALLOWED_HOSTS.")
+
+
+class PathRefused(Malformed):
+    """The path holds what no path may hold."""
+
+    def __init__(self) -> None:
+        super().__init__("The path is too long, or holds a control character or bytes that are not UTF-8.")
+
+
+class QueryRefused(Invalid):
+    """The query holds what no text may hold."""
+
+    def __init__(self) -> None:
+        super().__init__("The query holds a NUL character or bytes that are not UTF-8. Leave them out.", field="query")
+
+
+class _StrictRequest(Request):
+    """A request whose JSON body is read strictly."""
+
+    async def json(self) -> Any:
+        """The body.
+
+        Raises:
+            UnacceptableJson: It is not JSON that everybody reads alike.
+        """
+        if not hasattr(self, "_json"):
+            self._json = strictjson.loads(await self.body())
+        return self._json
+
+
+class _StrictRoute(APIRoute):
+    """A route that reads JSON strictly."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler."""
+        handler = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            return await handler(_StrictRequest(request.scope, request.receive))
+
+        return handle
+
+
+def make_app(registry: App) -> FastAPI:
+    """The ASGI application of a registry."""
+    boot_id = os.environ.get("WEIGHHOUSE_BOOT_ID")
+    recorder = Recorder(registry, UUID(boot_id) if boot_id else None)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        recorder.start()
+        yield
+        await run_in_threadpool(recorder.stop)
+        registry.close()
+
+    api = FastAPI(
+        title="Weighhouse",
+        version="0.1.0",
+        description=_DESCRIPTION,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    api.state.registry = registry
+    api.router.route_class = _StrictRoute
+    for door in (accounts, search, uploads, packages, system):
+        door.router.route_class = _StrictRoute
+        api.include_router(door.router)
+    api.include_router(system.pages)
+    api.mount("/static", StaticFiles(directory=system.STATIC), name="static")
+    problems.install(api)
+    api.add_middleware(Gate, registry=registry, recorder=recorder)
+    return api
+
+
+class Gate:
+    """Stands in front of every route: refuses what no route takes, names the request, and takes down what was answered."""
+
+    def __init__(self, app: ASGIApp, registry: App, recorder: Recorder) -> None:
+        self._app = app
+        self._hosts = registry.settings.accepted_hosts
+        self._recorder = recorder
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        visit = _Visit(scope, send)
+        try:
+            refusal = _refusal(scope, self._hosts)
+            if refusal is not None:
+                await problems.problem_of(scope, refusal)(scope, receive, visit.send)
+            else:
+                await self._app(scope, _bounded(scope, receive), visit.send)
+        except ClientDisconnect:
+            scope["state"]["error"] = "The client went away."
+        except RegistryError as error:
+            await visit.fail(problems.problem_of(scope, error), receive)
+        except Exception as error:
+            # The last line of defence: the client learns an id and no more, the log has the rest.
+            _log.exception("request %s failed", visit.request_id, exc_info=error)
+            detail = "Something went wrong in the registry. Tell its operator the request_id."
+            await visit.fail(problems.problem(scope, 500, "internal-error", "Internal error", detail), receive)
+        finally:
+            self._take_down(visit)
+
+    def _take_down(self, visit: "_Visit") -> None:
+        request = visit.answered()
+        self._recorder.take(request)
+        _log.log(
+            logging.getLevelName(request.level),
+            "%s %s %d %.1f ms",
+            request.method,
+            request.path,
+            request.status_code,
+            request.duration_ms,
+            extra={"request_id": request.request_id, "username": request.username},
+        )
+
+
+class _Visit:
+    """One request on its way through."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        self.request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex[:16]
+        self._scope = scope
+        self._send = send
+        self._started = time.perf_counter()
+        self._status: int | None = None
+        scope.setdefault("state", {})["request_id"] = self.request_id
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-ID"] = self.request_id
+            for name, value in _SAFE_HEADERS.items():
+                headers.setdefault(name, value)
+            path = self._scope["path"]
+            if path in _PAGES:
+                headers["Content-Security-Policy"] = _PAGE_POLICY
+            if not path.startswith("/static/"):
+                headers.setdefault("Cache-Control", "no-store")
+            caller = self._scope["state"].get("caller")
+            if caller is not None:
+                _rate_limit(headers, caller)
+        await self._send(message)
+
+    async def fail(self, answer: Response, receive: Receive) -> None:
+        """Sends a problem, unless an answer has begun; then the connection is cut, so that nobody takes it for whole."""
+        if self._status is not None:
+            self._scope["state"].setdefault("error", "The answer broke off.")
+            raise ConnectionAbortedError("The answer had begun when it failed")
+        await answer(self._scope, receive, self.send)
+
+    def answered(self) -> AnsweredRequest:
+        """The request as it was answered."""
+        scope, state = self._scope, self._scope["state"]
+        route = scope.get("route")
+        caller: Caller | None = state.get("caller")
+        status = self._status or 499
+        return AnsweredRequest(
+            endpoint=f"{scope['method'][:16]} {getattr(route, 'path', '(no such address)')}",
+            method=scope["method"][:16],
+            path=ascii(scope["path"])[1:-1],
+            status_code=status,
+            duration_ms=1000 * (time.perf_counter() - self._started),
+            error=state.get("error") if status >= 400 else None,
+            request_id=self.request_id,
+            username=caller.username if caller else None,
+            answered_at=datetime.now(UTC),
+        )
+
+
+def _refusal(scope: Scope, hosts: frozenset[str]) -> RegistryError | None:
+    """Why no route may see this request, if so."""
+    headers = Headers(scope=scope)
+    if _host_of(headers.get("host", "")) not in hosts:
+        return HostRefused()
+    raw_path: bytes = scope.get("raw_path") or b""
+    if len(raw_path) > MAX_PATH_BYTES or not _is_clean(scope["path"]):
+        return PathRefused()
+    query: bytes = scope["query_string"]
+    if b"%00" in query or b"\0" in query or "\ufffd" in _decoded(query):
+        return QueryRefused()
+    length = headers.get("content-length", "0")
+    if _is_bounded(scope) and length.isdecimal() and int(length[:20]) > MAX_BODY_BYTES:
+        return BodyTooLarge()
+    return None
+
+
+def _host_of(host: str) -> str:
+    """The host name of a `Host` header, lower case, without port and brackets."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0].lower()
+    return host.rpartition(":")[0].lower() if ":" in host else host.lower()
+
+
+def _is_clean(path: str) -> bool:
+    return "\ufffd" not in path and not any(ord(character) < 32 or ord(character) == 127 for character in path)
+
+
+def _decoded(query: bytes) -> str:
+    return unquote_to_bytes(query).decode("utf-8", "replace")
+
+
+def _is_bounded(scope: Scope) -> bool:
+    """Whether the body may only be small: everywhere but where packages come in."""
+    return not (scope["method"] == "POST" and scope["path"] == "/package")
+
+
+def _bounded(scope: Scope, receive: Receive) -> Receive:
+    """`receive`, which refuses a body beyond the limit also when no length was announced."""
+    if not _is_bounded(scope):
+        return receive
+    taken = 0
+
+    async def receive_bounded() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > MAX_BODY_BYTES:
+            raise BodyTooLarge
+        return message
+
+    return receive_bounded
+
+
+def _rate_limit(headers: MutableHeaders, caller: Caller) -> None:
+    """What the token is still good for (IETF draft *RateLimit header fields for HTTP*)."""
+    seconds = max(0, int((caller.expires_at - datetime.now(UTC)).total_seconds()))
+    headers["RateLimit-Policy"] = f'"token";q={caller.calls_limit}'
+    headers["RateLimit"] = f'"token";r={caller.calls_remaining};t={seconds}'

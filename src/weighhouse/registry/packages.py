@@ -1,0 +1,174 @@
+"""Describe, release and delete a package."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, delete, func, literal_column, select, update
+from sqlalchemy.orm import Session
+
+from weighhouse.app import App
+from weighhouse.registry.audit import record
+from weighhouse.registry.housekeeping import sweep_blobs
+from weighhouse.registry.paging import Page, page_of
+from weighhouse.registry.visible import PackageNotFound, find_package, is_visible
+from weighhouse.rules.errors import Away, Conflict
+from weighhouse.rules.permissions import Caller, Permission
+from weighhouse.store.blobs import package_key
+from weighhouse.store.tables import Package, PackageFile, TakenVersion
+
+FILES_SHOWN = 1000
+
+_log = logging.getLogger(__name__)
+
+
+class NotQuarantined(Conflict):
+    """The package is not in quarantine."""
+
+    def __init__(self) -> None:
+        super().__init__("This package is not in quarantine, so there is nothing to release.")
+
+
+@dataclass(frozen=True)
+class Description:
+    """Everything that is known of a package, at one instant."""
+
+    package: Package
+    downloads: int
+    average_rating: float | None
+    ratings: int
+    evaluation: Mapping[str, Any] | None
+    metrics: Sequence[Mapping[str, Any]]
+    files: Sequence[Mapping[str, Any]]
+    """The first 1,000, by path."""
+    components: Sequence[str]
+    parents: Sequence[Mapping[str, Any]]
+
+
+# Parts of one statement, so that all are of one instant and cost one round trip; PostgreSQL builds the lists.
+_PARTS = (
+    "(SELECT downloads FROM download_counts WHERE package_id = packages.id)",
+    "(SELECT json_build_array(round(avg(score), 2)::float8, count(*)) FROM ratings WHERE package_id = packages.id)",
+    "(SELECT to_json(e) FROM evaluations e WHERE e.id = packages.evaluation_id)",
+    """(SELECT json_agg(json_build_object(
+          'metric', metric, 'version', version, 'status', status, 'score', score, 'latency_ms', latency_ms,
+          'method', method, 'reason_code', reason_code, 'reasons', reasons, 'inputs', inputs, 'sources', sources))
+        FROM metrics WHERE evaluation_id = packages.evaluation_id)""",
+    f"""(SELECT json_agg(json_build_object(
+          'path', path, 'size_bytes', size_bytes, 'sha256', encode(sha256, 'hex'),
+          'component', component, 'verdict', verdict, 'reasons', reasons))
+        FROM (SELECT * FROM files WHERE package_id = packages.id ORDER BY path LIMIT {FILES_SHOWN}) f)""",
+    "(SELECT array_agg(DISTINCT component) FROM files WHERE package_id = packages.id)",
+    """(SELECT json_agg(json_build_object(
+          'id', t.id, 'name', coalesce(t.name, l.parent_name), 'version', t.version,
+          'relationship_type', l.relationship_type, 'named_in', l.named_in) ORDER BY l.parent_key)
+        FROM lineage l LEFT JOIN LATERAL (
+          SELECT id, name, version FROM packages t
+          WHERE (t.name_key = l.parent_key OR t.model_key = l.parent_key) AND t.id <> packages.id
+            AND (t.verdict <> 'unsafe' OR t.released_at IS NOT NULL)
+          ORDER BY t.name_key = l.parent_key DESC, t.version_key DESC LIMIT 1) t ON true
+        WHERE l.package_id = packages.id)""",
+)
+_DESCRIBE: Select[*tuple[Any, ...]] = select(Package, *(literal_column(part) for part in _PARTS))
+
+
+def describe_package(tx: Session, caller: Caller, package_id: UUID) -> Description:
+    """A package with its scores, files, parents and figures.
+
+    Raises:
+        PermissionMissing: The caller may not search.
+        PackageNotFound: There is none, or the caller may not see it.
+    """
+    caller.require(Permission.SEARCH)
+    row = tx.execute(_DESCRIBE.where(Package.id == package_id, is_visible(caller))).one_or_none()
+    if row is None:
+        raise PackageNotFound(package_id)
+    package, downloads, ratings, evaluation, metrics, files, components, parents = row
+    return Description(
+        package=package,
+        downloads=downloads or 0,
+        average_rating=ratings[0],
+        ratings=ratings[1],
+        evaluation=evaluation,
+        metrics=metrics or [],
+        files=files or [],
+        components=components or [],
+        parents=parents or [],
+    )
+
+
+def storage_path(package: Package) -> str:
+    """The address of a package's ZIP in the store."""
+    return f"local:///{package_key(package.name, package.version)}"
+
+
+def list_files(
+    tx: Session, caller: Caller, package_id: UUID, *, cursor: str | None = None, limit: int = 50
+) -> Page[PackageFile]:
+    """The files of a package's manifest, by path.
+
+    Args:
+        cursor: The path of the last file seen.
+
+    Raises:
+        PermissionMissing: The caller may not search.
+        PackageNotFound: There is none, or the caller may not see it.
+    """
+    caller.require(Permission.SEARCH)
+    package = find_package(tx, caller, package_id)
+    query = select(PackageFile).where(PackageFile.package_id == package_id).order_by(PackageFile.path).limit(limit + 1)
+    if cursor is not None:
+        query = query.where(PackageFile.path > cursor)
+    return page_of(tx.scalars(query).all(), limit, lambda file: file.path, total=package.files_count)
+
+
+def release_package(tx: Session, caller: Caller, package_id: UUID, reason: str) -> Package:
+    """Frees a package from quarantine; who did it and why stays in the audit log.
+
+    Raises:
+        PermissionMissing: The caller is no admin.
+        PackageNotFound: There is no such package.
+        NotQuarantined: It is not in quarantine.
+    """
+    caller.require(Permission.ADMIN)
+    package = find_package(tx, caller, package_id)
+    if package.verdict != "unsafe" or package.released_at is not None:
+        raise NotQuarantined
+    tx.execute(update(Package).where(Package.id == package_id).values(released_at=func.now(), release_reason=reason))
+    record(tx, caller, "release package", f"package {package.name} {package.version}", reason=reason)
+    tx.refresh(package)
+    return package
+
+
+def delete_package(app: App, caller: Caller, package_id: UUID, *, release: bool = False) -> Package:
+    """Removes a package, and the files that no other package holds. Its version stays taken unless released.
+
+    The rows go first, in one transaction: from then on nobody sees the package. A store that fails afterwards leaves
+    bytes that nothing names, which the next sweep removes.
+
+    Args:
+        release: Whether the version may be published again, with other content.
+
+    Raises:
+        PermissionMissing: The caller is no admin.
+        PackageNotFound: There is no such package.
+    """
+    caller.require(Permission.ADMIN)
+    with app.db.write() as tx:
+        package = find_package(tx, caller, package_id)
+        blobs = tx.scalars(select(PackageFile.sha256).where(PackageFile.package_id == package_id).distinct()).all()
+        tx.execute(delete(Package).where(Package.id == package_id))
+        if release:
+            tx.execute(
+                delete(TakenVersion).where(
+                    TakenVersion.name_key == package.name_key, TakenVersion.version == package.version
+                )
+            )
+        record(tx, caller, "delete package", f"package {package.name} {package.version}", release=release)
+    try:
+        sweep_blobs(app, blobs)
+    except Away as away:
+        _log.warning("deleted %s %s, its files wait for the next sweep: %s", package.name, package.version, away)
+    return package

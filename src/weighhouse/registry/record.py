@@ -1,0 +1,289 @@
+"""The one transaction that makes an upload a package: name, version, blobs, files, texts, parents, job."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import exc, func, or_, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from weighhouse.app import App
+from weighhouse.registry.accounts import TokenRefused
+from weighhouse.registry.audit import record
+from weighhouse.rules import manifest
+from weighhouse.rules.errors import Conflict, Denied
+from weighhouse.rules.lookalikes import Lookalike, compare, lookalike_key, swapped_key
+from weighhouse.rules.names import PackageName, name_key, namespace_of
+from weighhouse.rules.parents import ParentRef
+from weighhouse.rules.permissions import Caller
+from weighhouse.rules.versions import is_prerelease, version_key
+from weighhouse.store import jobs
+from weighhouse.store.blobs import Staged
+from weighhouse.store.database import broken_constraint
+from weighhouse.store.tables import (
+    Blob,
+    ConfusionAudit,
+    DownloadCount,
+    LineageEdge,
+    Package,
+    PackageFile,
+    PackageText,
+    TakenVersion,
+    User,
+    new_id,
+)
+from weighhouse.store.tables import PackageName as NameRow
+
+_LOOKALIKE_CANDIDATES = 100
+
+
+class VersionExists(Conflict):
+    """A published version never changes; publish a new one."""
+
+    def __init__(self, name: str, version: str, package_id: UUID | None, is_same: bool) -> None:
+        if package_id is None:
+            detail = f"{name} {version} was deleted, and its version stays taken. Choose the next one."
+        elif is_same:
+            detail = f"{name} {version} is already here, with exactly these files. There is nothing to upload."
+        else:
+            detail = f"{name} already has a version {version}. Choose the next one."
+        super().__init__(detail)
+        self.name = name
+        self.version = version
+        self.package_id = package_id
+        self.is_same = is_same
+
+
+class NameOwned(Denied):
+    """Another user owns this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} belongs to another user. Choose another name, or ask its owner or an administrator.")
+        self.name = name
+
+
+class NamespaceOwned(Denied):
+    """The namespace is another user's name."""
+
+    def __init__(self, namespace: str) -> None:
+        super().__init__(f"{namespace}/ is the namespace of another user. Use your own name in front of the slash.")
+        self.namespace = namespace
+
+
+class NameConfusing(Denied):
+    """The name looks like one that is already here."""
+
+    def __init__(self, similar_name: str, reason: str) -> None:
+        super().__init__(f"This name looks like {similar_name}: {reason} Choose one that cannot be confused with it.")
+        self.similar_name = similar_name
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A package as it is about to be recorded; everything in it was checked."""
+
+    name: PackageName
+    version: str
+    files: Sequence[manifest.File]
+    card: str = ""
+    description: str | None = None
+    license: str | None = None
+    model_url: str | None = None
+    model_id: str | None = None
+    dataset_url: str | None = None
+    code_url: str | None = None
+    parents: Sequence[ParentRef] = ()
+
+    @property
+    def manifest_sha256(self) -> bytes:
+        """What the version means from now on."""
+        return bytes.fromhex(manifest.digest(self.files))
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A package that was recorded, and the names that its own may be confused with."""
+
+    package: Package
+    lookalikes: Sequence[Lookalike] = field(default=())
+
+
+def record_package(app: App, caller: Caller, submission: Submission, staged: Sequence[Staged]) -> Recorded:
+    """Makes the submission a package; before the commit nobody sees any of it, afterwards everybody all of it.
+
+    Args:
+        staged: The bytes of its files, adopted, and not discarded before this returns.
+
+    Raises:
+        NameOwned, NamespaceOwned: The name belongs to somebody else.
+        NameConfusing: The name looks like another's, and this registry refuses that.
+        VersionExists: The version was published before.
+        TokenRefused: The caller was deleted meanwhile.
+        Away: The database or the store does not answer.
+    """
+    lookalikes: Sequence[Lookalike] = ()
+    try:
+        with app.db.write() as tx:
+            name, is_new = _claim_name(tx, caller, submission.name)
+            if is_new:
+                lookalikes = _lookalikes(tx, caller, name)
+            if lookalikes and app.settings.confusion_block and not caller.is_admin:
+                raise NameConfusing(lookalikes[0].existing, lookalikes[0].reason)
+            _claim_version(tx, name, submission)
+            _hold_blobs(app, tx, staged)
+            package = _insert(tx, caller, name, submission)
+            tx.add_all(_confusion(package, caller, lookalike) for lookalike in lookalikes)
+            jobs.enqueue(tx, jobs.EVALUATE, lock=str(package.id), package_id=str(package.id))
+            record(tx, caller, "upload package", f"package {name} {submission.version}")
+    except NameConfusing as refused:
+        _audit_refusal(app, caller, submission.name, refused)
+        raise
+    except exc.IntegrityError as error:
+        if broken_constraint(error) in {"fk_packages_uploader_id", "fk_package_names_owner_id"}:
+            raise TokenRefused from error
+        raise
+    return Recorded(package, lookalikes)
+
+
+def _claim_name(tx: Session, caller: Caller, name: PackageName) -> tuple[str, bool]:
+    """The name as it was first written, and whether this upload is its first."""
+    namespace = namespace_of(name)
+    if namespace is not None and not caller.is_admin and namespace.lower() != caller.username.lower():
+        _require_free(tx, namespace)
+    row = {
+        "name_key": name_key(name),
+        "name": name,
+        "owner_id": caller.user_id,
+        "lookalike_key": lookalike_key(name),
+        "swapped_key": swapped_key(name),
+    }
+    is_new = tx.scalar(insert(NameRow).values(row).on_conflict_do_nothing().returning(NameRow.name)) is not None
+    known = tx.execute(select(NameRow.name, NameRow.owner_id).where(NameRow.name_key == name_key(name))).one()
+    if not caller.is_admin and known.owner_id != caller.user_id:
+        raise NameOwned(known.name)
+    return known.name, is_new
+
+
+def _require_free(tx: Session, namespace: str) -> None:
+    if tx.scalar(select(User.id).where(User.username_key == namespace.lower())) is not None:
+        raise NamespaceOwned(namespace)
+
+
+def _lookalikes(tx: Session, caller: Caller, name: str) -> Sequence[Lookalike]:
+    """Names of others that this one may be taken for."""
+    alike = or_(
+        NameRow.lookalike_key == lookalike_key(name),
+        NameRow.swapped_key == swapped_key(name),
+        NameRow.name.op("%")(name),
+    )
+    closest = func.similarity(NameRow.name, name).desc()
+    of_others = NameRow.owner_id.is_distinct_from(caller.user_id)
+    query = select(NameRow.name).where(NameRow.name_key != name_key(name), of_others, alike).order_by(closest)
+    candidates = tx.scalars(query.limit(_LOOKALIKE_CANDIDATES))
+    return [found for candidate in candidates if (found := compare(name, candidate)) is not None]
+
+
+def _claim_version(tx: Session, name: str, submission: Submission) -> None:
+    row = {"name_key": name_key(name), "version": submission.version, "manifest_sha256": submission.manifest_sha256}
+    if tx.scalar(insert(TakenVersion).values(row).on_conflict_do_nothing().returning(TakenVersion.version)) is not None:
+        return
+    where = (Package.name_key == name_key(name), Package.version == submission.version)
+    existing = tx.execute(select(Package.id, Package.manifest_sha256).where(*where)).one_or_none()
+    is_same = existing is not None and existing.manifest_sha256 == submission.manifest_sha256
+    raise VersionExists(name, submission.version, existing.id if existing else None, is_same)
+
+
+def _hold_blobs(app: App, tx: Session, staged: Sequence[Staged]) -> None:
+    """Locks the rows of all blobs, so that no sweep removes them, and puts back those that one just did."""
+    by_digest = {bytes.fromhex(blob.sha256): blob for blob in staged}
+    rows = [
+        {"sha256": digest, "size_bytes": blob.size_bytes, "crc32": blob.crc32}
+        for digest, blob in sorted(by_digest.items())  # One order for everybody: no two uploads wait for each other.
+    ]
+    hold = insert(Blob).on_conflict_do_update(index_elements=[Blob.sha256], set_={"kept_at": func.now()})
+    tx.execute(hold, rows)
+    app.blobs.adopt(*(blob for blob in by_digest.values() if not app.blobs.exists(blob.sha256)))
+
+
+def _insert(tx: Session, caller: Caller, name: str, submission: Submission) -> Package:
+    package = Package(
+        id=new_id(),
+        name=name,
+        name_key=name_key(name),
+        version=submission.version,
+        version_key=version_key(submission.version),
+        is_prerelease=is_prerelease(submission.version),
+        description=submission.description,
+        license=submission.license,
+        license_key=submission.license.lower() if submission.license else None,
+        model_url=submission.model_url,
+        model_key=submission.model_id.lower() if submission.model_id else None,
+        dataset_url=submission.dataset_url,
+        code_url=submission.code_url,
+        size_bytes=sum(file.size_bytes for file in submission.files),
+        files_count=len(submission.files),
+        manifest_sha256=submission.manifest_sha256,
+        uploader_id=caller.user_id,
+    )
+    tx.add(package)
+    tx.flush()
+    tx.execute(insert(PackageFile), [_file_row(package.id, file) for file in submission.files])
+    tx.add(
+        PackageText(package_id=package.id, name=name, description=submission.description or "", card=submission.card)
+    )
+    tx.add(DownloadCount(package_id=package.id))
+    tx.add_all(
+        LineageEdge(
+            package_id=package.id,
+            parent_key=parent.name.lower(),
+            parent_name=parent.name,
+            relationship_type=parent.relation,
+            named_in=parent.named_in,
+        )
+        for parent in _kept_parents(tx, submission.parents)
+    )
+    return package
+
+
+def _kept_parents(tx: Session, parents: Sequence[ParentRef]) -> Sequence[ParentRef]:
+    """Those that are ids, or names of packages in this registry."""
+    words = [name_key(parent.name) for parent in parents if parent.maybe_local_name]
+    known = set(tx.scalars(select(NameRow.name_key).where(NameRow.name_key.in_(words)))) if words else set()
+    return [parent for parent in parents if not parent.maybe_local_name or name_key(parent.name) in known]
+
+
+def _file_row(package_id: UUID, file: manifest.File) -> dict[str, Any]:
+    return {
+        "package_id": package_id,
+        "path": file.path,
+        "sha256": bytes.fromhex(file.sha256),
+        "size_bytes": file.size_bytes,
+        "component": file.component.value,
+    }
+
+
+def _confusion(package: Package, caller: Caller, lookalike: Lookalike) -> ConfusionAudit:
+    return ConfusionAudit(
+        package_id=package.id,
+        name=package.name,
+        similar_name=lookalike.existing,
+        kind=lookalike.kind.value,
+        reason=lookalike.reason,
+        uploader_id=caller.user_id,
+    )
+
+
+def _audit_refusal(app: App, caller: Caller, name: str, refused: NameConfusing) -> None:
+    with app.db.write() as tx:
+        tx.add(
+            ConfusionAudit(
+                name=name,
+                similar_name=refused.similar_name,
+                kind="refused",
+                reason=refused.detail,
+                uploader_id=caller.user_id,
+                is_blocked=True,
+            )
+        )

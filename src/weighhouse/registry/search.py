@@ -1,0 +1,331 @@
+"""Finding packages: query objects, full text, regular expressions, paging."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+import psycopg
+from sqlalchemy import (
+    REAL,
+    ColumnElement,
+    Row,
+    Select,
+    and_,
+    cast,
+    desc,
+    exc,
+    false,
+    func,
+    or_,
+    select,
+    text,
+    true,
+    tuple_,
+    union_all,
+)
+from sqlalchemy.orm import InstrumentedAttribute
+
+from weighhouse.app import App
+from weighhouse.registry.paging import open_cursor, seal_cursor
+from weighhouse.registry.visible import is_listed
+from weighhouse.rules.errors import Invalid, Malformed
+from weighhouse.rules.permissions import Caller, Permission
+from weighhouse.rules.versions import Interval, parse_range
+from weighhouse.store.tables import DownloadCount, Package, PackageText, User
+
+MAX_REGEX_CHARACTERS = 512
+REGEX_MILLISECONDS = 1000
+MAX_OFFSET = 1_000_000_000
+
+SortKey = Literal["relevance", "name", "upload_date", "net_score", "downloads"]
+
+
+class InvalidRegex(Malformed):
+    """The regular expression cannot be used."""
+
+
+class InvalidQuery(Invalid):
+    """The search cannot be run as it was asked."""
+
+
+@dataclass(frozen=True)
+class PackageQuery:
+    """Conditions that all have to hold; `None` asks nothing.
+
+    Args:
+        name: Part of the name, whatever its letter case; `*` is every name.
+        version: One version, or a SemVer range.
+        regex: A PostgreSQL regular expression on the name or the model card.
+    """
+
+    name: str | None = None
+    version: str | None = None
+    regex: str | None = None
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Conditions of a listing, all of which have to hold; `None` asks nothing."""
+
+    q: str | None = None
+    name: str | None = None
+    version: str | None = None
+    regex: str | None = None
+    license: str | None = None
+    min_net_score: float | None = None
+    verdict: str | None = None
+    uploader: str | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """A package as a search shows it."""
+
+    id: UUID
+    name: str
+    version: str
+    description: str | None
+    license: str | None
+    net_score: float | None
+    upload_date: datetime
+
+
+@dataclass(frozen=True)
+class FoundPage:
+    """Some of the packages found, and how many there are in all."""
+
+    packages: Sequence[Found]
+    total: int
+    next_cursor: str | None = None
+
+
+_COLUMNS = (
+    Package.id,
+    Package.name,
+    Package.version,
+    Package.description,
+    Package.license,
+    Package.net_score,
+    Package.uploaded_at,
+)
+
+
+def search_packages(
+    app: App, caller: Caller, queries: Sequence[PackageQuery], *, offset: int = 0, limit: int = 50
+) -> FoundPage:
+    """Packages that match any of the queries, each once, by name and then newest version first.
+
+    Raises:
+        PermissionMissing: The caller may not search.
+        InvalidRange: A version is neither a version nor a range.
+        InvalidRegex: A regular expression is wrong, or takes too long.
+    """
+    caller.require(Permission.SEARCH)
+    where = and_(is_listed(), or_(*map(_condition, queries)) if queries else true())
+    total = select(func.count()).select_from(Package).where(where)
+    page = (
+        select(*_COLUMNS, total.scalar_subquery())
+        .where(where)
+        .order_by(Package.name_key, Package.version_key.desc())
+        .offset(offset)
+        .limit(limit)
+    )
+    rows = _run(app, page, timed=any(query.regex is not None for query in queries))
+    if rows or not offset:
+        return FoundPage([_found(row) for row in rows], rows[0][-1] if rows else 0)
+    # A page beyond the end has no row that could carry the total.
+    return FoundPage([], _run(app, total, timed=True)[0][0])
+
+
+def list_packages(
+    app: App, caller: Caller, filters: Filters, *, sort: str | None = None, cursor: str | None = None, limit: int = 50
+) -> FoundPage:
+    """A page of the packages that pass all filters. A page costs the same at any depth.
+
+    Args:
+        sort: A sort key, `-` in front for descending; by relevance with `q`, else newest first, when left out.
+        cursor: Where the page before ended.
+
+    Raises:
+        PermissionMissing: The caller may not search.
+        InvalidQuery: The sort key is unknown, or asks for relevance without `q`.
+        InvalidCursor: The cursor belongs to another listing.
+        InvalidRange, InvalidRegex: As in `search_packages`.
+    """
+    caller.require(Permission.SEARCH)
+    order = _order(sort, filters)
+    listing = f"{caller.user_id} {order.name} {filters}"
+    where = and_(is_listed(), _condition(PackageQuery(filters.name, filters.version, filters.regex)), *_more(filters))
+    page = select(*_COLUMNS, *order.columns).select_from(Package).where(where)
+    total = select(func.count()).select_from(Package).where(where)
+    if order.joins_counts:
+        page = page.join(DownloadCount, DownloadCount.package_id == Package.id)
+    if filters.q is not None:
+        page = page.join(PackageText, PackageText.package_id == Package.id)
+        total = total.join(PackageText, PackageText.package_id == Package.id)
+    if cursor is None:
+        page = page.add_columns(total.scalar_subquery())
+        count = None
+    else:
+        count, *position = open_cursor(app.signing_key, listing, cursor)
+        page = page.add_columns(text("NULL")).where(order.after(position))
+    rows = _run(
+        app, page.order_by(*order.by).limit(limit + 1), timed=filters.regex is not None or filters.q is not None
+    )
+    if count is None:
+        count = rows[0][-1] if rows else 0
+    following = None
+    if len(rows) > limit:
+        last = rows[limit - 1][7:-1]
+        following = seal_cursor(app.signing_key, listing, [count, *map(_plain, last)])
+    return FoundPage([_found(row) for row in rows[:limit]], count, following)
+
+
+@dataclass(frozen=True)
+class _Order:
+    """How a listing is ordered, and how to go on after a row."""
+
+    name: str
+    columns: tuple[ColumnElement[Any] | InstrumentedAttribute[Any], ...]
+    """What a cursor has to remember of a row, most significant first."""
+    is_descending: tuple[bool, ...]
+    joins_counts: bool = False
+
+    @property
+    def by(self) -> list[Any]:
+        return [desc(column) if down else column for column, down in zip(self.columns, self.is_descending, strict=True)]
+
+    def after(self, position: Sequence[Any]) -> ColumnElement[bool]:
+        """Rows that follow the one at `position`."""
+        values = [cast(value, column.type) for value, column in zip(position, self.columns, strict=True)]
+        if len(set(self.is_descending)) == 1:  # One direction: an index finds the place by one comparison.
+            left, right = tuple_(*self.columns), tuple_(*values)
+            return left < right if self.is_descending[0] else left > right
+        (first, second), (one, other) = self.columns, values
+        beyond_first = first < one if self.is_descending[0] else first > one
+        beyond_second = second < other if self.is_descending[1] else second > other
+        # The first line is implied by the second; it is what the index can use.
+        reachable = first <= one if self.is_descending[0] else first >= one
+        return and_(reachable, or_(beyond_first, beyond_second))
+
+
+def _order(sort: str | None, filters: Filters) -> _Order:
+    if sort is None:
+        sort = "relevance" if filters.q is not None else "-upload_date"
+    down = sort.startswith("-")
+    match sort.removeprefix("-"):
+        case "relevance":
+            if filters.q is None:
+                raise InvalidQuery("Sorting by relevance needs words to search for: add q=….", field="sort")
+            rank = func.ts_rank_cd(PackageText.document, _words(filters.q)).cast(REAL)
+            return _Order(sort, (rank, Package.id), (True, True))
+        case "name":
+            return _Order(sort, (Package.name_key, Package.version_key), (down, True))
+        case "upload_date":
+            return _Order(sort, (Package.uploaded_at, Package.id), (down, down))
+        case "net_score":
+            return _Order(sort, (_score(), Package.id), (down, down))
+        case "downloads":
+            return _Order(sort, (DownloadCount.downloads, DownloadCount.package_id), (down, down), joins_counts=True)
+    raise InvalidQuery(
+        "Sort by relevance, name, upload_date, net_score or downloads, with - in front to turn it.", field="sort"
+    )
+
+
+def _condition(query: PackageQuery) -> ColumnElement[bool]:
+    parts: list[ColumnElement[bool]] = []
+    if query.name is not None and query.name != "*":
+        parts.append(Package.name.icontains(query.name, autoescape=True))
+    if query.version is not None:
+        parts.append(_version_condition(query.version))
+    if query.regex is not None:
+        parts.append(Package.id.in_(_matching(query.regex)))
+    return and_(true(), *parts)
+
+
+def _version_condition(version: str) -> ColumnElement[bool]:
+    wanted = parse_range(version)
+    if wanted.exact is not None:
+        return Package.version == wanted.exact
+    return or_(false(), *map(_interval_condition, wanted.intervals))
+
+
+def _interval_condition(interval: Interval) -> ColumnElement[bool]:
+    inside = and_(Package.version_key >= interval.lower, Package.version_key < interval.upper)
+    return inside if interval.prereleases else and_(inside, Package.is_prerelease.is_(False))
+
+
+def _matching(regex: str) -> Select[tuple[UUID]]:
+    if len(regex) > MAX_REGEX_CHARACTERS:
+        raise InvalidRegex(f"A regular expression has at most {MAX_REGEX_CHARACTERS} characters. Use a shorter one.")
+    by_name = select(Package.id).where(Package.name.regexp_match(regex))
+    by_card = select(PackageText.package_id).where(PackageText.card.regexp_match(regex))
+    return select(union_all(by_name, by_card).subquery().c[0])
+
+
+def _more(filters: Filters) -> list[ColumnElement[bool]]:
+    parts: list[ColumnElement[bool]] = []
+    if filters.q is not None:
+        parts.append(PackageText.document.op("@@")(_words(filters.q)))
+    if filters.license is not None:
+        parts.append(Package.license_key == filters.license.lower())
+    if filters.min_net_score is not None:
+        parts.append(_score() >= filters.min_net_score)
+    if filters.verdict is not None:
+        parts.append(Package.verdict == filters.verdict)
+    if filters.uploader is not None:
+        key = filters.uploader.lower()
+        by_name = select(User.id).where(User.username_key == key).scalar_subquery()
+        try:
+            parts.append(or_(Package.uploader_id == UUID(filters.uploader), Package.uploader_id == by_name))
+        except ValueError:
+            parts.append(Package.uploader_id == by_name)
+    return parts
+
+
+def _score() -> ColumnElement[float]:
+    """The net score as its index has it: below every score where there is none."""
+    return func.coalesce(Package.net_score, text("'-1'::integer::double precision"))
+
+
+def _words(q: str) -> ColumnElement[Any]:
+    # Names are indexed as they are written, prose by its stems: a word may match either way.
+    return func.websearch_to_tsquery(text("'english'::regconfig"), q).op("||")(
+        func.websearch_to_tsquery(text("'simple'::regconfig"), q)
+    )
+
+
+def _run(app: App, statement: Select[Any], *, timed: bool) -> Sequence[Row[Any]]:
+    """The rows of a statement; with `timed`, one that a user's pattern could make long is stopped.
+
+    Raises:
+        InvalidRegex: PostgreSQL refuses the pattern, or it took too long.
+    """
+    if not timed:
+        with app.db.read() as tx:
+            return tx.execute(statement).all()
+    try:
+        with app.db.read(snapshot=True) as tx:
+            tx.execute(text(f"SET LOCAL statement_timeout = {REGEX_MILLISECONDS}"))
+            return tx.execute(statement).all()
+    except exc.OperationalError as error:
+        if isinstance(error.orig, psycopg.errors.QueryCanceled):
+            raise InvalidRegex(
+                "The search took more than a second. Use a longer literal or a simpler pattern."
+            ) from error
+        raise
+    except exc.DBAPIError as error:
+        if isinstance(error.orig, psycopg.errors.InvalidRegularExpression | psycopg.errors.ProgramLimitExceeded):
+            reason = error.orig.diag.message_primary or "it is not valid"
+            raise InvalidRegex(f"The regular expression cannot be used: {reason}.") from error
+        raise
+
+
+def _found(row: Row[Any]) -> Found:
+    return Found(*tuple(row)[:7])
+
+
+def _plain(value: object) -> object:
+    return value if isinstance(value, int | float | str) else str(value)

@@ -1,0 +1,167 @@
+"""A ZIP becomes a package. It is unpacked, hashed and kept aside while it flows in; nothing is written twice."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from weighhouse.app import App
+from weighhouse.registry.record import Recorded, Submission, record_package
+from weighhouse.rules.errors import Invalid, TooLarge
+from weighhouse.rules.manifest import File, component_of
+from weighhouse.rules.names import PackageName, check_name
+from weighhouse.rules.permissions import Caller, Permission
+from weighhouse.rules.self_report import MAX_TEXT_BYTES, MAX_TEXTS, SelfReport, is_read, read_self_report
+from weighhouse.rules.urls import check_url, hub_id
+from weighhouse.rules.versions import check_version
+from weighhouse.rules.zipscan import Event, Limits, MemberBegins, MemberBytes, MemberEnds, ZipScan
+from weighhouse.store.blobs import Staged, Staging
+
+MAX_DESCRIPTION_CHARACTERS = 10_000
+
+
+class UploadTooLarge(TooLarge):
+    """The upload is larger than this server takes."""
+
+    def __init__(self, max_upload_bytes: int) -> None:
+        super().__init__(f"An upload has at most {max_upload_bytes} bytes here. Leave out what is not needed.")
+        self.max_upload_bytes = max_upload_bytes
+
+
+class FieldInvalid(Invalid):
+    """A field of the form cannot be used."""
+
+
+@dataclass(frozen=True)
+class UploadForm:
+    """What the uploader says of the package; `None` for what they left out."""
+
+    name: str | None = None
+    version: str | None = None
+    description: str | None = None
+    model_url: str | None = None
+    dataset_url: str | None = None
+    code_url: str | None = None
+
+
+class Intake:
+    """A ZIP on its way in. Leaving the `with` block without `finish` leaves nothing behind.
+
+    Raises:
+        PermissionMissing: The caller may not upload; known before a byte was read.
+    """
+
+    def __init__(self, app: App, caller: Caller) -> None:
+        caller.require(Permission.UPLOAD)
+        self._app = app
+        self._caller = caller
+        self._scan = ZipScan(Limits(unpacked_bytes=app.settings.max_unpacked_bytes))
+        self._received_bytes = 0
+        self._open: Staging | None = None
+        self._staged: list[Staged] = []
+        self._files: list[File] = []
+        self._texts: dict[str, bytearray] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets go of the bytes that were kept aside; what became a package has its own hold on them."""
+        if self._open is not None:
+            self._open.abort()
+        self._app.blobs.discard(*self._staged)
+
+    def feed(self, data: bytes | bytearray | memoryview) -> None:
+        """Takes the next bytes of the ZIP.
+
+        Raises:
+            UploadTooLarge, UnpacksTooFar: It is larger than this server takes.
+            BadArchive, BadPath: It is no ZIP, or one that readers could read differently.
+            StoreAway: The store does not take the bytes.
+        """
+        self._received_bytes += len(data)
+        limit = self._app.settings.max_upload_bytes
+        if self._received_bytes > limit:
+            raise UploadTooLarge(limit)
+        for event in self._scan.feed(data):
+            self._take(event)
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case MemberBegins(path=path, is_dir=False):
+                self._open = self._app.blobs.stage()
+                if is_read(path) and len(self._texts) < MAX_TEXTS:
+                    self._texts[path] = bytearray()
+                self._path = path
+            case MemberBytes(data=data) if self._open is not None:
+                self._open.write(data)
+                text = self._texts.get(self._path)
+                if text is not None and len(text) <= MAX_TEXT_BYTES:
+                    text += data[: MAX_TEXT_BYTES + 1 - len(text)]
+            case MemberEnds(path=path, is_dir=False) if self._open is not None:
+                staged = self._open.finish()
+                self._open = None
+                self._staged.append(staged)
+                self._files.append(File(path, staged.size_bytes, staged.sha256, staged.crc32, component_of(path)))
+
+    def finish(self, form: UploadForm) -> Recorded:
+        """Makes what came in a package.
+
+        Raises:
+            BadArchive: The ZIP ends too early, or its directory does not agree with its files.
+            InvalidName, InvalidVersion, FieldInvalid, BadUrl: A field breaks a rule.
+            And whatever `record_package` raises.
+        """
+        self._scan.close()
+        submission = _submission(self._app, form, self._files, self._report(form))
+        self._app.blobs.settle(*self._staged)
+        self._app.blobs.adopt(*self._staged)
+        return record_package(self._app, self._caller, submission, self._staged)
+
+    def _report(self, form: UploadForm) -> SelfReport:
+        texts = {path: bytes(text) for path, text in self._texts.items() if len(text) <= MAX_TEXT_BYTES}
+        model = hub_id(form.model_url, "model_url", endpoint=self._app.settings.hf_endpoint) if form.model_url else None
+        own_names = [name for name in (form.name, model.id if model else None) if name]
+        return read_self_report(texts, own_names=own_names)
+
+
+def _submission(app: App, form: UploadForm, files: Sequence[File], report: SelfReport) -> Submission:
+    endpoint = app.settings.hf_endpoint
+    model = hub_id(form.model_url, "model_url", endpoint=endpoint) if form.model_url else None
+    if form.dataset_url:
+        hub_id(form.dataset_url, "dataset_url", endpoint=endpoint, kind="datasets")
+    if form.code_url:
+        check_url(form.code_url, "code_url")
+    if form.description is not None and len(form.description) > MAX_DESCRIPTION_CHARACTERS:
+        raise FieldInvalid(f"A description has at most {MAX_DESCRIPTION_CHARACTERS} characters.", field="description")
+    return Submission(
+        name=_name(form),
+        version=_version(form, report),
+        files=files,
+        card=report.card,
+        description=form.description,
+        license=report.license,
+        model_url=form.model_url,
+        model_id=model.id if model else None,
+        dataset_url=form.dataset_url,
+        code_url=form.code_url,
+        parents=report.parents,
+    )
+
+
+def _name(form: UploadForm) -> PackageName:
+    if form.name is None:
+        raise FieldInvalid("The form has no field 'name'. Say what the package is called.", field="name")
+    return check_name(form.name)
+
+
+def _version(form: UploadForm, report: SelfReport) -> str:
+    version = form.version or report.version
+    if version is None:
+        raise FieldInvalid(
+            "The form has no field 'version', and neither the card's front matter nor config.json names one.",
+            field="version",
+        )
+    return check_version(version)

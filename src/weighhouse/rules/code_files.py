@@ -1,0 +1,55 @@
+"""Which files of a tree of code are read, by path and size alone."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
+
+MAX_PROGRAM_BYTES = 200_000
+MAX_PROGRAMS = 400
+
+_VENDORED = frozenset({"vendor", "third_party", "node_modules", "site-packages", "dist", "build"})
+_CI_FILE = re.compile(
+    r"\.github/workflows/[^/]+\.ya?ml|\.gitlab-ci\.ya?ml|\.circleci/config\.ya?ml|\.?azure-pipelines\.ya?ml|\.travis\.ya?ml"
+    r"|bitbucket-pipelines\.ya?ml|appveyor\.ya?ml|\.cirrus\.ya?ml|\.woodpecker(/[^/]+)?\.ya?ml|\.drone\.ya?ml|jenkinsfile",
+    re.IGNORECASE,
+)
+
+
+def programs_to_read(sizes: Mapping[str, int]) -> Sequence[str]:
+    """Python files and notebooks of at most 200 kB outside vendored folders; of more than 400 those whose paths hash lowest.
+
+    The hash makes the choice even and hard to steer, and the same on every machine.
+
+    Args:
+        sizes: Bytes of every file by path.
+    """
+    programs = [
+        path
+        for path, size in sizes.items()
+        if path.lower().endswith((".py", ".ipynb")) and size <= MAX_PROGRAM_BYTES and not is_vendored(path)
+    ]
+    return sorted(sorted(programs, key=lambda path: hashlib.sha256(path.encode()).digest())[:MAX_PROGRAMS])
+
+
+def is_vendored(path: str) -> bool:
+    """Whether a file lies in a folder of other people's or of generated code.
+
+    >>> is_vendored("third_party/lib/a.py"), is_vendored("src/build.py")
+    (True, False)
+    """
+    return not _VENDORED.isdisjoint(PurePosixPath(path.lower()).parts[:-1])
+
+
+def is_ci_file(path: str) -> bool:
+    """Whether a file tells a continuous-integration service what to run.
+
+    >>> is_ci_file(".github/workflows/tests.yml"), is_ci_file("docs/workflows/tests.yml")
+    (True, False)
+    """
+    return _CI_FILE.fullmatch(path) is not None
+
+
+def ci_files(paths: Iterable[str]) -> Sequence[str]:
+    """The files among `paths` that `is_ci_file`."""
+    return [path for path in paths if is_ci_file(path)]

@@ -1,0 +1,135 @@
+"""Every setting, with type, unit, default and meaning. Read once per process, from the environment or `.env`."""
+
+import ipaddress
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, NonNegativeFloat, PositiveInt, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+GIB = 1024**3
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+DEFAULT_ADMIN_PASSWORD = "admin123"  # noqa: S105 - published on purpose; refused off loopback
+
+_METRIC_NAMES = (
+    "ramp_up_time",
+    "bus_factor",
+    "performance_claims",
+    "license",
+    "size_score",
+    "dataset_and_code_score",
+    "dataset_quality",
+    "code_quality",
+    "reproducibility",
+    "reviewedness",
+    "tree_score",
+)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Settings(BaseSettings):
+    """The settings of a server, a worker or a command. Names in the environment carry the prefix `WEIGHHOUSE_`."""
+
+    model_config = SettingsConfigDict(env_prefix="WEIGHHOUSE_", env_file=".env", extra="ignore", populate_by_name=True)
+
+    database_url: str | None = Field(None, description="PostgreSQL 15 or newer; the embedded one under DATA_DIR when left out.")
+    storage_url: str | None = Field(None, description="Where blobs are kept; a folder under DATA_DIR when left out.")
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="TCP port to listen on; 0 takes a free one.")
+    data_dir: Path = Field(Path("data"), description="Folder of the embedded database and of the blobs.")
+    workers: PositiveInt = Field(
+        default_factory=lambda: min(4, _cores()), description="API processes; by default one a core, at most 4."
+    )
+    public_url: str | None = Field(None, description="The address under which clients reach this server.")
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Host names answered to, besides loopback names, the bound address and the host of PUBLIC_URL."
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Addresses or networks of proxies whose X-Forwarded headers are believed."
+    )
+    admin_username: str = Field("admin", description="Name of the default admin, who cannot be deleted.")
+    admin_password: SecretStr | None = Field(
+        None, description="Password of the default admin; given, it also resets theirs at start. Default: admin123."
+    )
+    token_calls: PositiveInt = Field(1000, description="Calls that one token may make.")
+    token_days: PositiveInt = Field(30, description="Days that a token lives.")
+    login_attempts: PositiveInt = Field(10, description="Failed logins a minute before an account has to wait.")
+    download_url_seconds: PositiveInt = Field(300, description="Seconds that a signed download address lives.")
+    evaluation_wait_seconds: NonNegativeFloat = Field(
+        30, description="Seconds that an upload waits for its evaluation before it answers 202."
+    )
+    max_upload_bytes: PositiveInt = Field(64 * GIB, description="Largest upload in bytes.")
+    max_unpacked_bytes: PositiveInt = Field(128 * GIB, description="Largest sum of a package's files in bytes.")
+    gate_thresholds: Annotated[dict[str, float], NoDecode] = Field(
+        default_factory=lambda: dict.fromkeys(_METRIC_NAMES, 0.5),
+        description="Lowest score that ingest admits, by metric: license=0.6,…; 0.5 for each not named.",
+    )
+    gate_min_coverage: Share = Field(0, description="Lowest coverage that ingest admits.")
+    gate_refuse_hold: bool = Field(False, description="Whether ingest refuses what could not be judged in full.")
+    license_mode: Literal["combine", "derive"] = Field("combine", description="How the license check reads weak copyleft.")
+    confusion_block: bool = Field(False, description="Whether a name made to be confused with another is refused.")
+    allow_reset: bool = Field(True, description="Whether DELETE /reset is allowed at all.")
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING, ERROR or CRITICAL.")
+    log_file: Path | None = Field(None, description="File for log lines; standard error when left out.")
+    hf_endpoint: str = Field("https://huggingface.co", description="The upstream hub for evidence and ingest.")
+    hf_token: SecretStr | None = Field(None, description="Token for the upstream hub.")
+    github_api_url: str = Field("https://api.github.com", description="GitHub's REST address; GraphQL is beside it.")
+    github_token: SecretStr | None = Field(None, description="Token for GitHub.")
+
+    @field_validator("allowed_hosts", "trusted_proxies", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("gate_thresholds", mode="before")
+    @classmethod
+    def _thresholds(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        thresholds = dict.fromkeys(_METRIC_NAMES, 0.5)
+        for part in filter(None, (part.strip() for part in value.split(","))):
+            name, _, number = part.partition("=")
+            if name.strip() not in thresholds:
+                raise ValueError(f"{name.strip()} is not a metric")
+            thresholds[name.strip()] = float(number)
+        return thresholds
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for part in value:
+            ipaddress.ip_network(part, strict=False)
+        return value
+
+    @field_validator("log_level")
+    @classmethod
+    def _level(cls, value: str) -> str:
+        level = value.upper()
+        if level not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
+            raise ValueError("must be DEBUG, INFO, WARNING, ERROR or CRITICAL")
+        return level
+
+    @property
+    def listens_on_loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def accepted_hosts(self) -> frozenset[str]:
+        """Host names, lower case and without port, that requests may name."""
+        hosts = {"localhost", "127.0.0.1", "::1", self.host.lower(), *(host.lower() for host in self.allowed_hosts)}
+        if self.public_url and (public := urlsplit(self.public_url).hostname):
+            hosts.add(public.lower())
+        return frozenset(hosts - {"0.0.0.0", "::"})  # noqa: S104 - the wildcard address is nobody's name

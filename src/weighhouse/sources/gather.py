@@ -1,0 +1,299 @@
+"""The evidence of one evaluation: lazy, fetched once, and Missing where it could not be had."""
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any, Literal, Protocol
+from urllib.parse import urlsplit
+
+from weighhouse.rules.cards import read_card
+from weighhouse.rules.errors import Malformed
+from weighhouse.rules.evidence import Claim, CodeTree, DatasetFacts, HubModel, Missing, Parent, Reason, Source
+from weighhouse.rules.manifest import File, digest
+from weighhouse.rules.parents import ParentRef, files_to_read, parent_references
+from weighhouse.rules.urls import hub_id
+from weighhouse.sources.bundled_data import bundled_datasets
+from weighhouse.sources.claims import card_claims, eval_file_claims
+from weighhouse.sources.files import PackageFiles, Read
+from weighhouse.sources.lint import undefined_names
+from weighhouse.sources.once import Once
+from weighhouse.sources.package_code import package_code
+
+PUBLIC_HUB = "https://huggingface.co"
+MAX_DATASETS = 3
+
+NamedBy = Literal["given", "card", "link", "inferred"]
+
+_MAX_EVAL_FILES = 50
+
+
+class Hub(Protocol):
+    """What can be asked of the hub about one id; every call answers, or raises `Missing`."""
+
+    def model(self, model_id: str) -> HubModel: ...
+
+    def card(self, model_id: str) -> str:
+        """The model's card, `""` when it has none."""
+
+    def claims(self, model_id: str) -> Sequence[Claim]: ...
+
+    def dataset(self, address: str, named_by: NamedBy) -> DatasetFacts:
+        """What is behind a hub id or an address; a look that failed is a `missing` of the answer."""
+
+
+class Repositories(Protocol):
+    """What can be learned from a repository of code."""
+
+    def tree(self, code_url: str) -> CodeTree:
+        """The repository at HEAD.
+
+        Raises:
+            Missing: It could not be had.
+        """
+
+
+class NoHub:
+    """The hub of a server that does not ask it."""
+
+    def model(self, model_id: str) -> HubModel:
+        raise _not_asked(model_id)
+
+    def card(self, model_id: str) -> str:
+        raise _not_asked(model_id)
+
+    def claims(self, model_id: str) -> Sequence[Claim]:
+        return ()
+
+    def dataset(self, address: str, named_by: NamedBy) -> DatasetFacts:
+        return DatasetFacts(address, named_by, "unknown", missing=_not_asked(address))
+
+
+class NoRepositories:
+    """The repositories of a server that does not clone any."""
+
+    def tree(self, code_url: str) -> CodeTree:
+        raise Missing(
+            Reason.UNREACHABLE, f"This server does not read code repositories yet; {code_url[:60]} was not looked at"
+        )
+
+
+def _not_asked(what: str) -> Missing:
+    return Missing(Reason.UNREACHABLE, f"This server does not ask the hub yet; {what[:80]} was not looked at")
+
+
+class PackageSources:
+    """The `Evidence` of a package of this registry.
+
+    Every answer is computed once, under its own lock, so that metrics may ask from several threads.
+
+    Args:
+        read: Bytes of a blob by SHA-256, start and length.
+        look_up: What the registry knows of each parent that the files name.
+        hub_endpoint: The hub whose addresses count beside the public ones.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        files: Sequence[File],
+        read: Read,
+        look_up: Callable[[Sequence[ParentRef]], Sequence[Parent]],
+        model_url: str | None = None,
+        dataset_url: str | None = None,
+        code_url: str | None = None,
+        hub: Hub | None = None,
+        repositories: Repositories | None = None,
+        hub_endpoint: str = PUBLIC_HUB,
+    ) -> None:
+        self.name = name
+        self.model_url = model_url or None
+        self.dataset_url = dataset_url or None
+        self.code_url = code_url or None
+        self.model_id = _model_id(self.model_url, hub_endpoint) or name
+        self._files = PackageFiles(files, read)
+        self._look_up = look_up
+        self._hub: Hub = hub or NoHub()
+        self._repositories: Repositories = repositories or NoRepositories()
+        self._hub_endpoint = hub_endpoint
+        self._once = Once()
+        self._package = Source("package", digest(files))
+        self._touched = {self._package}
+        self._touched_guard = threading.Lock()
+
+    def sources(self) -> Sequence[Source]:
+        """What was looked at so far, in a fixed order."""
+        with self._touched_guard:
+            return sorted(self._touched, key=lambda source: (source.kind, source.ref))
+
+    def evidence_digest(self) -> str:
+        """SHA-256 over the sources looked at so far, in hexadecimal: it changes when what was seen does."""
+        lines = (f"{source.kind} {source.ref}\n" for source in self.sources())
+        return hashlib.sha256("".join(lines).encode("utf-8", errors="replace")).hexdigest()
+
+    def files(self) -> Sequence[File]:
+        return self._files.all
+
+    def text(self, path: str) -> str:
+        return self._files.text(path)
+
+    def read_at(self, path: str, start: int, size: int) -> bytes:
+        return self._files.read_at(path, start, size)
+
+    def card(self) -> str:
+        return self._once.get("card", self._find_card)
+
+    def hub(self) -> HubModel:
+        return self._once.get("hub", self._ask_hub)
+
+    def claims(self) -> Sequence[Claim]:
+        return self._once.get("claims", self._find_claims)
+
+    def datasets(self) -> Sequence[DatasetFacts]:
+        return self._once.get("datasets", self._find_datasets)
+
+    def code(self) -> CodeTree:
+        return self._once.get("code", self._find_code)
+
+    def undefined_names(self, program: str) -> Sequence[str]:
+        return self._once.get(("undefined", program), lambda: undefined_names(program))
+
+    def parents(self) -> Sequence[Parent]:
+        return self._once.get("parents", self._find_parents)
+
+    def _touch(self, source: Source) -> None:
+        with self._touched_guard:
+            self._touched.add(source)
+
+    def _find_card(self) -> str:
+        cards = [file.path for file in self._files.all if PurePosixPath(file.path).name.lower() == "readme.md"]
+        if cards:
+            return self._files.lenient_text(min(cards, key=lambda path: (path.count("/"), path)))
+        return self._hub.card(self._hub_model_id()) if self.model_url else ""
+
+    def _ask_hub(self) -> HubModel:
+        model = self._hub.model(self._hub_model_id())
+        self._touch(Source("hub", f"{model.id}@{model.sha}"))
+        return model
+
+    def _hub_model_id(self) -> str:
+        """The hub's id of the model.
+
+        Raises:
+            Missing: No `model_url` was given, or it lies on another host.
+        """
+        if self.model_url is None:
+            raise Missing(
+                Reason.NO_EVIDENCE, "No model_url was given; give the model's address on the hub to have it asked"
+            )
+        found = _model_id(self.model_url, self._hub_endpoint, only_hub=True)
+        if found is None:
+            raise Missing(
+                Reason.HOST_UNSUPPORTED, f"{self.model_url[:100]} is not on the hub; give the model's address there"
+            )
+        return found
+
+    def _metadata(self) -> Mapping[str, Any]:
+        return read_card(self.card()).metadata
+
+    def _find_claims(self) -> Sequence[Claim]:
+        paths = [file.path for file in self._files.all if _is_eval_file(file.path)][:_MAX_EVAL_FILES]
+        claims = [*eval_file_claims(map(self._files.lenient_text, paths))] if paths else []
+        try:
+            metadata = self._metadata()
+        except Missing:
+            if not claims:
+                raise
+            return claims
+        claims += card_claims(metadata) if "model-index" in metadata else ()
+        try:
+            return [*claims, *self._hub.claims(self._hub_model_id())]
+        except Missing:
+            # The hub only adds to what the package says.
+            return claims
+
+    def _find_datasets(self) -> Sequence[DatasetFacts]:
+        found: dict[str, DatasetFacts] = {}
+        for facts in self._named_datasets():
+            found.setdefault(facts.id.lower(), facts)
+            if len(found) == MAX_DATASETS:
+                break
+        return tuple(found.values())
+
+    def _named_datasets(self) -> Iterator[DatasetFacts]:
+        """Lazily, so that the hub is asked for no more than are wanted."""
+        yield from bundled_datasets(self._files)
+        if self.dataset_url:
+            yield self._hub.dataset(self._dataset_id(self.dataset_url) or self.dataset_url, "given")
+        card = read_card(self.card())
+        listed = card.metadata.get("datasets")
+        for name in listed if isinstance(listed, list) else [listed]:
+            if isinstance(name, str) and (known := self._dataset_id(name)):
+                yield self._hub.dataset(known, "card")
+        for link in card.links:
+            if "/datasets/" in link.target and (known := self._dataset_id(link.target)):
+                yield self._hub.dataset(known, "link")
+
+    def _dataset_id(self, address: str) -> str | None:
+        try:
+            found = hub_id(address.strip(), "dataset_url", endpoint=self._hub_endpoint, kind="datasets")
+        except Malformed:
+            return None
+        return found.id if found else None
+
+    def _find_code(self) -> CodeTree:
+        if self.code_url:
+            tree = self._repositories.tree(self.code_url)
+            self._touch(tree.source)
+            return tree
+        return package_code(self._files, self._package)
+
+    def _find_parents(self) -> Sequence[Parent]:
+        unread: Missing | None = None
+        texts: dict[str, str] = {}
+        for path in files_to_read(file.path for file in self._files.all):
+            try:
+                texts[path] = self._files.text(path)
+            except Missing as missing:
+                unread = missing
+        try:
+            metadata = self._metadata()
+        except Missing as missing:
+            metadata, unread = {}, missing
+        references = parent_references(metadata, texts, own_names=(self.name, self.model_id))
+        references = [*references, *self._hub_references(references)]
+        if not references and unread:
+            raise unread
+        parents = self._look_up(references) if references else ()
+        for parent in parents:
+            if parent.in_registry:
+                self._touch(Source("registry", f"{parent.name} net={parent.net_score} license={parent.license}"))
+        return parents
+
+    def _hub_references(self, known: Sequence[ParentRef]) -> Sequence[ParentRef]:
+        try:
+            bases = self.hub().base_models
+        except Missing:
+            # The hub's list is derived from the card; it can only add to what the files name.
+            return ()
+        named = {reference.name.lower() for reference in known} | {self.name.lower(), self.model_id.lower()}
+        return [ParentRef(base, "finetune", "the hub") for base in bases if base.lower() not in named]
+
+
+def _is_eval_file(path: str) -> bool:
+    return path.rpartition("/")[0].endswith(".eval_results") and path.lower().endswith((".yaml", ".yml"))
+
+
+def _model_id(model_url: str | None, endpoint: str, *, only_hub: bool = False) -> str | None:
+    """The hub's id of an address, or outside the hub the last two parts of its path."""
+    if not model_url:
+        return None
+    try:
+        found = hub_id(model_url, "model_url", endpoint=endpoint)
+    except Malformed:
+        found = None
+    if found or only_hub:
+        return found.id if found else None
+    segments = [segment for segment in urlsplit(model_url).path.split("/") if segment]
+    return "/".join(segments[-2:]) or None

@@ -1,0 +1,177 @@
+"""The database: `read()` and `write()`, the two ways to open a transaction, and the schema's migrations."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, RowMapping, TextClause, create_engine, exc
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.orm import Session
+
+from weighhouse.rules.errors import Away
+
+_log = logging.getLogger(__name__)
+
+# A statement that runs longer than this is a defect or an attack; it must not hold a connection.
+_OPTIONS = "-c timezone=UTC -c statement_timeout=30000 -c lock_timeout=10000 -c idle_in_transaction_session_timeout=60000 -c jit=off"
+
+
+class DatabaseAway(Away):
+    """The database does not answer."""
+
+    def __init__(self, detail: str = "The database does not answer. Try again in a few seconds.") -> None:
+        super().__init__(detail)
+
+
+class Database:
+    """A pool of connections to one PostgreSQL.
+
+    Args:
+        url: SQLAlchemy's or libpq's form; the driver is always psycopg 3.
+        connections: Connections kept at most.
+    """
+
+    def __init__(self, url: str, *, connections: int = 20) -> None:
+        self.url = normal_url(url)
+        connect_args = {"options": _OPTIONS, "connect_timeout": 5, "application_name": "weighhouse"}
+        self._engine = create_engine(
+            self.url,
+            pool_size=connections,
+            max_overflow=0,
+            pool_timeout=4,
+            pool_recycle=1800,
+            connect_args=connect_args,
+        )
+        self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._snapshot = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        # Counting a call may forget its last moments in a crash of the database, so it never waits for a disk.
+        self._unsynced = create_engine(
+            self.url,
+            pool_size=max(2, connections // 4),
+            max_overflow=0,
+            pool_timeout=4,
+            pool_recycle=1800,
+            isolation_level="AUTOCOMMIT",
+            connect_args=connect_args | {"options": _OPTIONS + " -c synchronous_commit=off"},
+        )
+
+    @contextmanager
+    def read(self, *, snapshot: bool = False) -> Iterator[Session]:
+        """A session that only asks. Each statement stands alone; with `snapshot` all see the same instant.
+
+        Raises:
+            DatabaseAway: No connection, or it broke.
+        """
+        with (
+            _translated(),
+            Session(self._snapshot if snapshot else self._autocommit, expire_on_commit=False) as session,
+        ):
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A transaction that is committed when the block ends, and undone when it raises.
+
+        Raises:
+            DatabaseAway: No connection, or it broke; then the change was not made, or its fate is unknown.
+        """
+        with _translated(), Session(self._engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def count(self, statement: TextClause, values: Mapping[str, Any]) -> RowMapping | None:
+        """The row of one statement that commits at once and without a disk sync; `None` when it touches no row.
+
+        Raises:
+            DatabaseAway: No connection, or it broke.
+        """
+        with _translated(), self._unsynced.connect() as connection:
+            return connection.execute(statement, values).mappings().one_or_none()
+
+    def close(self) -> None:
+        """Closes every connection."""
+        self._engine.dispose()
+        self._unsynced.dispose()
+
+
+def driver_connection(session: Session) -> psycopg.Connection[Any]:
+    """The psycopg connection under a session, for a library that joins its transaction."""
+    connection = session.connection().connection.driver_connection
+    assert isinstance(connection, psycopg.Connection)
+    return connection
+
+
+def broken_constraint(error: exc.IntegrityError) -> str:
+    """Name of the constraint that refused a row; empty when the database did not say."""
+    return (error.orig.diag.constraint_name or "") if isinstance(error.orig, psycopg.Error) else ""
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except exc.TimeoutError as error:
+        raise DatabaseAway("Every database connection is in use. Try again in a few seconds.") from error
+    except (exc.OperationalError, exc.InterfaceError) as error:
+        if isinstance(error.orig, psycopg.errors.QueryCanceled):
+            raise
+        _log.warning("database: %s", error.orig)
+        raise DatabaseAway from error
+
+
+def normal_url(url: str) -> URL:
+    """`url` with the psycopg 3 driver named, whatever form it came in."""
+    parsed = make_url(url)
+    if parsed.drivername in {"postgres", "postgresql", "postgresql+psycopg2"}:
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    return parsed
+
+
+def libpq_url(url: URL) -> str:
+    """`url` as libpq writes it, for a library with a pool of its own."""
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def migrate(url: str) -> None:
+    """Brings the schema up to date; several servers may start at once, one does the work.
+
+    Raises:
+        DatabaseAway: The database does not answer, or an extension cannot be created in it.
+    """
+    engine = create_engine(normal_url(url), connect_args={"connect_timeout": 10, "application_name": "weighhouse"})
+    try:
+        with _translated(), engine.connect() as connection:
+            _upgrade(connection)
+    except (exc.ProgrammingError, exc.NotSupportedError) as error:
+        if isinstance(error.orig, psycopg.errors.InsufficientPrivilege | psycopg.errors.FeatureNotSupported):
+            raise DatabaseAway(
+                f"The schema could not be made: {str(error.orig).splitlines()[0]}. "
+                "Let the owner of the database run: CREATE EXTENSION pg_trgm; then start again."
+            ) from error
+        raise
+    finally:
+        engine.dispose()
+
+
+def alembic_config(connection: Connection) -> Config:
+    """Alembic's settings for the migrations in this package."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def _upgrade(connection: Connection) -> None:
+    # The number is arbitrary; it only has to be this program's own.
+    connection.exec_driver_sql("SELECT pg_advisory_lock(7235919)")
+    connection.commit()
+    try:
+        command.upgrade(alembic_config(connection), "head")
+        connection.commit()
+    finally:
+        connection.exec_driver_sql("SELECT pg_advisory_unlock(7235919)")
+        connection.commit()

@@ -1,0 +1,31 @@
+"""The job queue (procrastinate), joined to our own transactions: a job exists exactly when what it is for was recorded."""
+
+from typing import Any
+
+import procrastinate
+from sqlalchemy.orm import Session
+
+from weighhouse.store.database import driver_connection
+
+EVALUATE = "evaluate"
+SWEEP = "sweep"
+
+# Never opened: every job is added on the connection of a transaction of ours.
+_queue = procrastinate.App(connector=procrastinate.SyncPsycopgConnector())
+
+
+def enqueue(tx: Session, task: str, *, lock: str | None = None, **arguments: Any) -> int:
+    """Adds a job that becomes visible when `tx` commits.
+
+    Args:
+        tx: The transaction that makes the job true.
+        task: The task's name; `doors/worker.py` maps it to a use-case.
+        lock: Jobs of one lock run one after another.
+        arguments: JSON values.
+
+    Returns:
+        The job's id.
+    """
+    tx.flush()
+    task_of = _queue.configure_task(task, allow_unknown=True, lock=lock, connection=driver_connection(tx))
+    return task_of.defer(**arguments)
