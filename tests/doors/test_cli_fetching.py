@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -122,6 +123,7 @@ def test_an_empty_file_is_whole(store: RangeServer, path: Path) -> None:
 
 _COMMAND = """
 import sys
+import time
 from pathlib import Path
 from weighhouse.doors.cli.asking import RemoteCommand
 from weighhouse.doors.cli.fetching import PartFile, fetch
@@ -148,6 +150,7 @@ def test_ctrl_c_keeps_what_is_there_says_so_and_exits_130(store: RangeServer, pa
         # The half is read as it comes: wait until it is in the file, then press.
         while not path.exists() or path.stat().st_size < len(_DATA) // 4:
             assert child.poll() is None
+            time.sleep(0.01)
         child.send_signal(signal.SIGINT)
         told = child.communicate(timeout=20)[1]
     store.released.set()

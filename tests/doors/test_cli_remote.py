@@ -1,5 +1,6 @@
 """The command line against a running server: what a person types, and what comes of it."""
 
+import hashlib
 import json
 import stat
 import uuid
@@ -14,6 +15,7 @@ import httpx
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.conftest import Server
 from weighhouse.doors.cli.remote import commands
 
 _TREE = click.Group("weighhouse", commands=list(commands))
@@ -22,7 +24,7 @@ Run = Callable[..., Result]
 
 
 @pytest.fixture
-def run(server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """The command line, in an empty folder and with no credentials but the admin's token."""
     monkeypatch.chdir(tmp_path)
     env = {
@@ -79,7 +81,7 @@ def _upload(run: Run, folder: Path, name: str, version: str = "1.0.0", *more: st
     return answer
 
 
-def test_a_folder_is_uploaded_weighed_and_shown(run: Run, server: Any, tmp_path: Path, name: str) -> None:
+def test_a_folder_is_uploaded_weighed_and_shown(run: Run, server: Server, tmp_path: Path, name: str) -> None:
     folder = _folder(tmp_path / name)
     (folder / ".git").mkdir()
     (folder / ".git" / "HEAD").write_text("ref")
@@ -190,6 +192,20 @@ def test_a_download_is_verified_and_unpacked(run: Run, tmp_path: Path, name: str
     assert leftovers == []
 
 
+def test_a_byte_that_changed_in_the_store_is_noticed(run: Run, server: Server, tmp_path: Path, name: str) -> None:
+    folder = _folder(tmp_path / "model", **{"train.py": f"print('{name}')\n"})
+    _upload(run, folder, name)
+    digest = hashlib.sha256((folder / "train.py").read_bytes()).hexdigest()
+    (blob,) = (path for path in server.data_dir.rglob(f"*{digest[4:]}*") if path.is_file())
+    content = bytearray(blob.read_bytes())
+    content[-3] ^= 1
+    blob.chmod(0o600)
+    blob.write_bytes(content)
+    for more in ([], ["--unpack", "out"]):
+        assert "Traceback" not in _no(run("download", name, *more))
+        assert [entry.name for entry in tmp_path.iterdir() if entry.name != "model"] == []
+
+
 def _contents(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
@@ -204,7 +220,7 @@ def test_a_part_of_a_package_is_downloaded_alone(run: Run, tmp_path: Path, name:
     assert "weights.safetensors" not in names
 
 
-def test_a_download_goes_on_from_what_is_there(run: Run, server: Any, tmp_path: Path, name: str) -> None:
+def test_a_download_goes_on_from_what_is_there(run: Run, server: Server, tmp_path: Path, name: str) -> None:
     package_id = _upload(run, _folder(tmp_path / "model"), name)["package_id"]
     _ok(run("download", name, "-o", "whole.zip"))
     whole = (tmp_path / "whole.zip").read_bytes()
@@ -266,7 +282,7 @@ def test_a_deleted_version_is_gone_and_only_on_a_clear_word(run: Run, tmp_path: 
     assert "No package is named" in _no(run("show", name))
 
 
-def test_a_sign_in_is_remembered_for_its_owner_alone_and_forgotten(run: Run, server: Any, tmp_path: Path) -> None:
+def test_a_sign_in_is_remembered_for_its_owner_alone_and_forgotten(run: Run, server: Server, tmp_path: Path) -> None:
     user = f"u{uuid.uuid4().hex[:10]}"
     _ok(run("users", "add", user, "-p", "search", "--password-stdin", typed="a long password\n"))
     nobody = {"WEIGHHOUSE_TOKEN": ""}
@@ -313,7 +329,7 @@ def test_tokens_are_listed_and_revoked(run: Run) -> None:
     _ok(run("login", "--username", user, "--password-stdin", typed="a long password\n", WEIGHHOUSE_TOKEN=""))
     page = _answer(run("tokens", "list", "--user", user, "--json"))
     (row,) = page["tokens"]
-    token_id = row.get("token_id") or row["id"]
+    token_id = row["token_id"]
     assert token_id in _ok(run("tokens", "list", "--user", user))
     assert "is no token's id" in _no(run("tokens", "revoke", "../me"))
     _ok(run("tokens", "revoke", token_id, "--user", user))

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from tests.doors.range_server import RangeServer, serving
 from weighhouse.doors.cli.client import Refused, Server
-from weighhouse.doors.cli.upload import look_ahead, make_parcel, send
+from weighhouse.doors.cli.upload import look_ahead, make_parcel, send, upload
 
 
 @pytest.fixture
@@ -82,3 +83,13 @@ def test_a_large_upload_of_a_version_that_is_there_is_not_begun(peer: RangeServe
     assert caught.value.status == 409
     look_ahead(client, {"name": "bert", "version": "1.0.1"})
     look_ahead(client, {"name": "bert"})
+
+
+def test_an_upload_that_is_quarantined_is_no_success(peer: RangeServer, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    peer.data = json.dumps({"package_id": "7", "status": "evaluated", "verdict": "unsafe"}).encode()
+    arguments = [str(tmp_path), "--name", "bert", "--json", "--server", peer.url, "--token", "secret"]
+    result = CliRunner(env={"XDG_CONFIG_HOME": str(tmp_path / "none")}).invoke(upload, arguments)
+    assert result.exit_code == 1
+    assert "quarantined the package; see `weighhouse show 7`" in result.stderr
+    assert json.loads(result.stdout)["verdict"] == "unsafe"

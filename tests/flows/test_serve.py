@@ -83,8 +83,10 @@ class Server:
 
     def children(self, word: str) -> set[int]:
         """Ids of the processes it started whose command line holds `word`."""
-        found = psutil.Process(self.process.pid).children()
-        return {one.pid for one in found if one.is_running() and word in one.cmdline()}
+        found = psutil.process_iter(["ppid", "cmdline"])
+        return {
+            one.pid for one in found if one.info["ppid"] == self.process.pid and word in (one.info["cmdline"] or ())
+        }
 
     def family(self) -> list[psutil.Process]:
         """The processes it started and those that they started."""

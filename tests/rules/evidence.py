@@ -54,6 +54,7 @@ class PackageEvidence:
         self.model_id = model_id or (_last_two_parts(model_url) if model_url else name)
         self._files = files if isinstance(files, Missing) else _as_bytes(files or {})
         self._sizes = dict(sizes or {})
+        self._manifest: Sequence[File] | None = None
         self._card = card
         self._hub = hub if hub is not None else Missing(Reason.NO_EVIDENCE, "No model_url was given; give one")
         self._claims = claims
@@ -63,9 +64,11 @@ class PackageEvidence:
         self._parents = parents
 
     def files(self) -> Sequence[File]:
-        contents = _had(self._files)
-        paths = sorted(contents.keys() | self._sizes.keys())
-        return [_file(path, contents.get(path, b""), self._sizes.get(path)) for path in paths]
+        if self._manifest is None:
+            contents = _had(self._files)
+            paths = sorted(contents.keys() | self._sizes.keys())
+            self._manifest = [_file(path, contents.get(path, b""), self._sizes.get(path)) for path in paths]
+        return self._manifest
 
     def text(self, path: str) -> str:
         content = _had(self._files)[path]

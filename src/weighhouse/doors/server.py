@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from weighhouse.app import App
 from weighhouse.doors import problems
@@ -142,6 +143,9 @@ def make_app(registry: App) -> FastAPI:
     api.mount("/static", StaticFiles(directory=system.STATIC), name="static")
     problems.install(api)
     api.add_middleware(Gate, registry=registry, recorder=recorder)
+    if registry.settings.trusted_proxies:
+        # Outermost, so that throttle, history and logs see the client's address and not the proxy's.
+        api.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(registry.settings.trusted_proxies))
     return api
 
 

@@ -19,7 +19,7 @@ STALLED_SECONDS = 30
 _log = logging.getLogger(__name__)
 
 
-def run(app: App, *, concurrency: int = 1) -> None:
+def run(app: App, *, concurrency: int = 2) -> None:
     """Runs jobs until the process is told to end (SIGTERM or SIGINT); the job in hand is finished first.
 
     Raises:

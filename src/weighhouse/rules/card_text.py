@@ -95,4 +95,5 @@ def _links(line: str) -> list[Link]:
     text = " ".join(_TAG.sub("", rest).split())[:200]
     for pattern in (_HREF, _REFERENCE):
         links += [Link(text, target) for target in pattern.findall(rest)]
+        rest = pattern.sub("", rest)
     return links + [Link("", target) for target in _URL.findall(rest)]

@@ -31,6 +31,8 @@ MAX_TEXT_CHARACTERS = 128 * 1024
 
 _MAX_NESTING = 16
 _ATOM = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_-]{0,99}")
+_REFERENCE = re.compile(r"\blicenseref-", re.IGNORECASE)
+_MASK = "own-reference-"
 _SPDX_TAG = re.compile(r"SPDX-License-Identifier:[ \t]*([^\r\n]{1,300})", re.IGNORECASE)
 
 VALUES: Mapping[Category, float] = MappingProxyType(
@@ -234,7 +236,8 @@ def _from_expression(raw: str) -> License:
     if len(raw) > MAX_EXPRESSION_CHARACTERS or raw.count("(") > _MAX_NESTING:
         return unreadable
     try:
-        tree = _licensing().parse(raw, validate=False, strict=False)
+        # The parser takes some names of this form for others (`LicenseRef-gpl` for GPL-1.0), so they go in masked.
+        tree = _licensing().parse(_REFERENCE.sub(_MASK, raw), validate=False, strict=False)
         branches = _branches(tree)
     except Exception:
         # The parser documents two kinds of error and raises more on odd input; whatever it cannot read has no name.
@@ -280,7 +283,7 @@ def _atom(key: str) -> Atom | None:
         return Atom(alias)
     if key in _licensing().known_symbols:
         return Atom(key)
-    stripped = re.sub(r"^licenseref-", "", key, flags=re.IGNORECASE)
+    stripped = key.removeprefix(_MASK)
     return Atom(ALIASES.get(stripped.lower()) or f"LicenseRef-{stripped}")
 
 

@@ -9,6 +9,7 @@ from weighhouse.rules.evidence import DatasetFacts, Missing
 from weighhouse.rules.manifest import Component, File
 from weighhouse.sources.files import PackageFiles
 
+MAX_BUNDLED = 3
 ROOT_ID = "data files of the package"
 
 _DATA_FOLDERS = frozenset({"data", "datasets"})
@@ -18,7 +19,7 @@ _CROISSANT = ("croissant.json", "croissant.jsonld", "metadata.json")
 
 
 def bundled_datasets(files: PackageFiles) -> Sequence[DatasetFacts]:
-    """Each folder of data files as one data set, with the card and the Croissant document beside them; the largest first.
+    """The three largest folders of data files, each as one data set with the card and the Croissant document beside it.
 
     A folder `data` is one data set, each folder in `datasets` is one; elsewhere the folder that holds the files is.
     """
@@ -27,7 +28,7 @@ def bundled_datasets(files: PackageFiles) -> Sequence[DatasetFacts]:
         if file.component is Component.DATASETS:
             folders.setdefault(_folder_of(file.path), []).append(file)
     by_size = sorted(folders, key=lambda folder: (-sum(file.size_bytes for file in folders[folder]), folder))
-    return [_facts(files, folder, folders[folder]) for folder in by_size]
+    return [_facts(files, folder, folders[folder]) for folder in by_size[:MAX_BUNDLED]]
 
 
 def _folder_of(path: str) -> str:

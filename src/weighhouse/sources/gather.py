@@ -291,9 +291,9 @@ def _model_id(model_url: str | None, endpoint: str, *, only_hub: bool = False) -
         return None
     try:
         found = hub_id(model_url, "model_url", endpoint=endpoint)
-    except Malformed:
-        found = None
+        path = urlsplit(model_url).path
+    except (Malformed, ValueError):
+        return None
     if found or only_hub:
         return found.id if found else None
-    segments = [segment for segment in urlsplit(model_url).path.split("/") if segment]
-    return "/".join(segments[-2:]) or None
+    return "/".join([segment for segment in path.split("/") if segment][-2:]) or None

@@ -29,11 +29,18 @@ class Claim:
     _file: TextIOWrapper
 
     def announce(self, address: str) -> None:
-        """Leaves word of where this server is reached, for whoever comes second."""
-        self._file.seek(0)
-        self._file.truncate()
-        json.dump({"pid": os.getpid(), "address": address}, self._file)
-        self._file.flush()
+        """Leaves word of where this server is reached, for whoever comes second.
+
+        Raises:
+            DataDirUnusable: The disk is full.
+        """
+        try:
+            self._file.seek(0)
+            self._file.truncate()
+            json.dump({"pid": os.getpid(), "address": address}, self._file)
+            self._file.flush()
+        except OSError as error:
+            raise DataDirUnusable(f"The data directory cannot be written to: {error.strerror}.") from error
 
     def release(self) -> None:
         """Lets go; the next server may start."""

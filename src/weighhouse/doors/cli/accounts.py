@@ -67,7 +67,7 @@ def list_users(remote: Remote, limit: int, everything: bool) -> None:
 
 
 def _user(row: Row) -> tuple[object, ...]:
-    return row.get("username"), ", ".join(map(str, row.get("permissions") or [])), row.get("user_id") or row.get("id")
+    return row.get("username"), ", ".join(map(str, row.get("permissions") or [])), row.get("user_id")
 
 
 @remote_command("add")
@@ -173,8 +173,8 @@ def list_tokens(remote: Remote, user: str | None, limit: int, everything: bool) 
 
 def _token(row: Row) -> tuple[object, ...]:
     times = (moment(row.get("created_at")), moment(row.get("last_used_at")))
-    token_id = row.get("token_id") or row.get("id")
-    return row.get("name"), *times, row.get("calls_remaining"), moment(row.get("expires_at")), token_id
+    expiry = moment(row.get("expires_at"))
+    return row.get("name"), *times, row.get("calls_remaining"), expiry, row.get("token_id")
 
 
 @remote_command("revoke")
@@ -194,7 +194,7 @@ def revoke_token(remote: Remote, token_id: str, user: str | None) -> None:
 
 
 def _user_id(found: Row) -> str:
-    user_id = str(found.get("user_id") or found.get("id"))
+    user_id = str(found.get("user_id"))
     if not is_package_id(user_id):
         raise Refused(f"The server gave {user_id!r} as a user's id, which is none. Tell its operator.")
     return user_id

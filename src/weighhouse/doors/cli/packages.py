@@ -137,13 +137,13 @@ def evaluations(remote: Remote, package: str, limit: int, everything: bool) -> N
       weighhouse evaluations bert-base
     """
     path = package_path(find_package_id(remote.server, package), "evaluations")
-    columns = ("as of", "status", "net score", "coverage>", "low>", "high>", "metrics version")
+    columns = ("when", "net score", "coverage>", "low>", "high>", "metrics version")
     show_listing(remote, path, "evaluations", {"limit": limit}, everything, columns, _evaluation)
 
 
 def _evaluation(row: Row) -> tuple[object, ...]:
     figures = (score(row.get("coverage")), score(row.get("net_low")), score(row.get("net_high")))
-    return moment(row.get("as_of")), row.get("status"), bar(row.get("net_score")), *figures, row.get("metrics_version")
+    return moment(row.get("evaluated_at")), bar(row.get("net_score")), *figures, row.get("metrics_version")
 
 
 @remote_command("history")

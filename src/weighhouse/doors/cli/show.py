@@ -89,25 +89,17 @@ def _verdict(value: object) -> Text:
 
 
 def _files(document: Row) -> str:
-    files = document.get("files") or []
-    # The metadata lists the first 1,000 only.
-    count = f"the first {len(files)} of more" if len(files) >= 1000 else f"{len(files)}"
-    components = ", ".join(map(clean, _names(document.get("components")))) or "no weights, datasets or code"
-    return f"{count}, {size(int(document.get('size_bytes') or 0))} ({components})"
-
-
-def _names(components: object) -> list[str]:
-    if isinstance(components, Mapping):
-        return [str(name) for name, held in components.items() if held]
-    return [str(name) for name in components] if isinstance(components, list) else []
+    # The metadata lists the first 1,000 only, and says how many there are.
+    count = document.get("files_total", len(document.get("files") or []))
+    components = ", ".join(map(clean, document.get("components") or [])) or "no weights, datasets or code"
+    return f"{clean(count)}, {size(int(document.get('size_bytes') or 0))} ({components})"
 
 
 def _rating(document: Row) -> str:
     average, ratings = document.get("average_rating"), document.get("ratings")
     if not isinstance(average, int | float):
         return "not rated yet"
-    count = len(ratings) if isinstance(ratings, list) else ratings
-    return f"{average:.1f} of 5" + (f" ({clean(count)} ratings)" if count is not None else "")
+    return f"{average:.1f} of 5 ({clean(ratings)} {'rating' if ratings == 1 else 'ratings'})"
 
 
 def _parents(document: Row) -> str:

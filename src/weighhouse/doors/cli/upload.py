@@ -140,8 +140,8 @@ def upload(
         _explain_conflict(remote, parcel, dict(form), refused, skip_existing)
         return
     document = dict(remote.server.document(response))
-    if document.get("status") == "evaluating" and not no_wait:
-        document |= _wait(remote.server, response, str(document.get("package_id")))
+    if not no_wait:
+        document |= _outcome(remote.server, response, str(document.get("package_id")))
     if remote.output.as_json:
         remote.output.document(json.dumps(document, ensure_ascii=False))
     else:
@@ -187,7 +187,8 @@ def send(server: Server, parcel: Parcel, form: Sequence[tuple[str, str]], *, res
         return server.ask("POST", "/package", content=content, headers=headers, read_seconds=_ANSWER_SECONDS)
 
 
-def _wait(server: Server, response: httpx.Response, package_id: str) -> Row:
+def _outcome(server: Server, response: httpx.Response, package_id: str) -> Row:
+    """Status, net score and verdict when the evaluation has ended; nothing when this user may not see them."""
     path = package_path(package_id, "metadata")
     location = urlsplit(response.headers.get("Location", ""))
     base = urlsplit(server.url)
@@ -197,7 +198,8 @@ def _wait(server: Server, response: httpx.Response, package_id: str) -> Row:
     try:
         with waiting("Weighing; Ctrl-C leaves it to the server"):
             for pause in itertools.chain(_POLL_SECONDS, itertools.repeat(_POLL_SECONDS[-1])):
-                time.sleep(max(pause, min(pause_seconds(response, 0.0), 30.0)))
+                if response.status_code != 201:
+                    time.sleep(max(pause, min(pause_seconds(response, 0.0), 30.0)))
                 response = server.ask("GET", path)
                 metadata = server.document(response)
                 if metadata.get("status") != "evaluating":
@@ -220,9 +222,10 @@ def _report(remote: Remote, document: Row) -> None:
         f"package id  {package_id}",
         f"status      {clean(document.get('status') or 'uploaded')}",
         f"net score   {score(document.get('net_score'))}",
+        f"verdict     {clean(document.get('verdict') or 'not known yet')}",
     )
-    if document.get("message") and document.get("net_score") is None:
-        note(str(document["message"]))
+    for warning in document.get("warnings") or []:
+        note(f"Easily confused with {warning}")
     note(f"See why with `weighhouse show {package_id}`.")
 
 

@@ -61,7 +61,7 @@ class Judged:
         if self.value is None or self.contradicted_by is not None:
             return 0.0
         parts = 0.40 + 0.20 * bool(self.dataset) + 0.10 * self.specific + 0.15 * self.sourced + 0.15 * self.verified
-        return min(TABLE_CAP, parts) if self.from_table else parts
+        return round(min(TABLE_CAP, parts) if self.from_table else parts, 6)
 
 
 def measure(evidence: Evidence, as_of: datetime) -> Result:
@@ -150,8 +150,8 @@ def _in_tables(card: Card) -> list[Judged]:
 
 
 def _folded(dataset: str | None) -> str | None:
-    folded = re.sub(r"[\W_]+", " ", dataset or "").strip().lower()
-    return folded or None
+    """The dataset's name without what people write differently: `SST-2` and `sst2` are one."""
+    return re.sub(r"[\W_]+", "", dataset or "").lower() or None
 
 
 def _shipped(evidence: Evidence) -> list[Figure]:

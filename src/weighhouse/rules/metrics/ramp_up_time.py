@@ -225,16 +225,16 @@ def _is_pointer(link: Link) -> bool:
     return target.startswith(("http://", "https://")) and _POINTER_TEXT.search(link.text.lower()) is not None
 
 
-_PRESENT = MappingProxyType(
+_SHOWN = MappingProxyType(
     {
-        "usage_snippet": "a usage snippet for this model",
-        "task_and_io": "its task, inputs and outputs",
-        "description": "what it is",
-        "installation": "how to install what it needs",
-        "use_and_limits": "intended use and limits",
-        "run_needs": "memory, hardware or context length",
-        "loadable_layout": "a complete set of files",
-        "pointers": "a paper, documentation or a demo",
+        "usage_snippet": "usage snippet for this model",
+        "task_and_io": "task, inputs and outputs",
+        "description": "description",
+        "installation": "installation",
+        "use_and_limits": "use and limits",
+        "run_needs": "run needs",
+        "loadable_layout": "loadable files",
+        "pointers": "paper or docs",
     }
 )
 
@@ -243,6 +243,6 @@ def _reasons(grades: Mapping[str, float], note: str | None) -> list[str]:
     by_state: dict[str, list[str]] = {"Missing": [], "In part": [], "There": []}
     for item in sorted(grades, key=lambda item: -ITEM_WEIGHTS[item]):
         state = "There" if grades[item] >= 1 else "In part" if grades[item] > 0 else "Missing"
-        by_state[state].append(_PRESENT[item])
+        by_state[state].append(_SHOWN[item])
     reasons = [f"{state}: {', '.join(items)}" for state, items in by_state.items() if items]
     return [*reasons, f"Of the card, {note}"] if note else reasons

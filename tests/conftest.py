@@ -1,0 +1,142 @@
+"""What tests stand on: one real PostgreSQL a session, a fresh database cloned for each test that asks, a real server."""
+
+import dataclasses
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+from pydantic import SecretStr
+
+from weighhouse.app import App
+from weighhouse.registry.accounts import ensure_admin
+from weighhouse.settings import Settings
+from weighhouse.store import embedded
+from weighhouse.store.blobs_disk import DiskBlobs
+from weighhouse.store.database import Database, migrate
+
+ADMIN_PASSWORD = "correct horse battery staple"
+
+
+@dataclasses.dataclass(frozen=True)
+class Server:
+    """A real server in processes of its own."""
+
+    url: str
+    admin_token: str
+    data_dir: Path
+    process: subprocess.Popen[bytes]
+
+    def client(self, token: str | None = None) -> httpx.Client:
+        """A client that sends a token, the admin's when none is given; `""` sends none."""
+        sent = self.admin_token if token is None else token
+        return httpx.Client(base_url=self.url, headers={"X-Authorization": sent} if sent else {}, timeout=60)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The address of a PostgreSQL with a migrated database to clone."""
+    folder = Path(tempfile.mkdtemp(prefix="wh-pg-"))
+    running = embedded.start(folder)
+    try:
+        migrate(running.url)
+        yield running.url
+    finally:
+        running.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def database_url(postgres: str) -> Iterator[str]:
+    """A database of the test's own, with the schema and no rows."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    admin_url = _on_database(postgres, "postgres")
+    with psycopg.connect(admin_url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE weighhouse STRATEGY FILE_COPY'.encode())
+    yield _on_database(postgres, name, driver="postgresql+psycopg")
+    with psycopg.connect(admin_url, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    """Settings of a registry in the test's own database and folder."""
+    return Settings(
+        _env_file=None, database_url=database_url, data_dir=tmp_path / "data", admin_password=SecretStr(ADMIN_PASSWORD)
+    )
+
+
+@pytest.fixture
+def registry(settings: Settings) -> Iterator[App]:
+    """A registry of the test's own, at its first start."""
+    assert settings.database_url is not None
+    with DiskBlobs(settings.data_dir / "store") as blobs:
+        app = App(settings, Database(settings.database_url), blobs)
+        ensure_admin(app)
+        yield app
+        app.close()
+
+
+def start_server(data_dir: Path, **environment: str) -> Server:
+    """Starts `weighhouse serve` on a free port and returns when it is ready."""
+    command = [sys.executable, "-m", "weighhouse", "serve", "--port", "0", "--data-dir", str(data_dir)]
+    settings = {"WEIGHHOUSE_ADMIN_PASSWORD": ADMIN_PASSWORD, "WEIGHHOUSE_TOKEN_CALLS": "10000000", **environment}
+    data_dir.mkdir(parents=True, exist_ok=True)
+    log = (data_dir.parent / f"{data_dir.name}.log").open("wb")
+    process = subprocess.Popen(command, env=os.environ | settings, stdout=subprocess.PIPE, stderr=log, cwd=data_dir)
+    log.close()
+    assert process.stdout is not None
+    line = process.stdout.readline().decode()
+    assert "http://" in line, (data_dir.parent / f"{data_dir.name}.log").read_text()[-3000:]
+    url = "http://" + line.split("http://")[1].split()[0].rstrip("/.,;)")
+    answer = httpx.post(f"{url}/authenticate", json={"username": "admin", "password": ADMIN_PASSWORD}, timeout=30)
+    return Server(url, answer.json()["token"], data_dir, process)
+
+
+def stop_server(server: Server) -> None:
+    """Ends a server in order; one that does not end in time is killed."""
+    server.process.send_signal(signal.SIGTERM)
+    try:
+        server.process.wait(timeout=40)
+    finally:
+        server.process.kill()
+        server.process.wait()
+        if server.process.stdout is not None:
+            server.process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A real server, shared by all tests of a session: each uses names of its own."""
+    running = start_server(tmp_path_factory.mktemp("server") / "data")
+    yield running
+    stop_server(running)
+
+
+def eventually(look: object, seconds: float = 20) -> object:
+    """What `look()` answers once it is true; fails when it is not in time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        seen = look()  # type: ignore[operator]  # any callable without arguments
+        if seen:
+            return seen
+        assert time.monotonic() < deadline, "it did not become true in time"
+        time.sleep(0.1)
+
+
+def _on_database(url: str, name: str, driver: str = "postgresql") -> str:
+    from sqlalchemy.engine import make_url
+
+    return make_url(url).set(drivername=driver, database=name).render_as_string(hide_password=False)
