@@ -37,9 +37,14 @@ def _cores() -> int:
 class Settings(BaseSettings):
     """The settings of a server, a worker or a command. Names in the environment carry the prefix `WEIGHHOUSE_`."""
 
-    model_config = SettingsConfigDict(env_prefix="WEIGHHOUSE_", env_file=".env", extra="ignore", populate_by_name=True)
+    # An empty variable is one that was left out: an empty password must not pass for a password of one's own.
+    model_config = SettingsConfigDict(
+        env_prefix="WEIGHHOUSE_", env_file=".env", env_ignore_empty=True, extra="ignore", populate_by_name=True
+    )
 
-    database_url: str | None = Field(None, description="PostgreSQL 15 or newer; the embedded one under DATA_DIR when left out.")
+    database_url: str | None = Field(
+        None, description="PostgreSQL 15 or newer; the embedded one under DATA_DIR when left out."
+    )
     storage_url: str | None = Field(None, description="Where blobs are kept; a folder under DATA_DIR when left out.")
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="TCP port to listen on; 0 takes a free one.")
@@ -73,7 +78,9 @@ class Settings(BaseSettings):
     )
     gate_min_coverage: Share = Field(0, description="Lowest coverage that ingest admits.")
     gate_refuse_hold: bool = Field(False, description="Whether ingest refuses what could not be judged in full.")
-    license_mode: Literal["combine", "derive"] = Field("combine", description="How the license check reads weak copyleft.")
+    license_mode: Literal["combine", "derive"] = Field(
+        "combine", description="How the license check reads weak copyleft."
+    )
     confusion_block: bool = Field(False, description="Whether a name made to be confused with another is refused.")
     allow_reset: bool = Field(True, description="Whether DELETE /reset is allowed at all.")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING, ERROR or CRITICAL.")

@@ -225,7 +225,7 @@ def test_secrets_are_not_on_a_command_line(shared: Server) -> None:
     assert not [line for line in lines if password in line]
 
 
-@pytest.mark.parametrize("password", [None, "admin123"])
+@pytest.mark.parametrize("password", [None, "", "admin123"])
 def test_the_default_password_is_refused_where_others_could_use_it(folder: Path, password: str | None) -> None:
     settings = {} if password is None else {"ADMIN_PASSWORD": password}
     refused = weighhouse("serve", "--host", "0.0.0.0", "--port", "0", folder=folder, **settings)

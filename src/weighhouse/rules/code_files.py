@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 MAX_PROGRAM_BYTES = 200_000
@@ -48,8 +48,3 @@ def is_ci_file(path: str) -> bool:
     (True, False)
     """
     return _CI_FILE.fullmatch(path) is not None
-
-
-def ci_files(paths: Iterable[str]) -> Sequence[str]:
-    """The files among `paths` that `is_ci_file`."""
-    return [path for path in paths if is_ci_file(path)]

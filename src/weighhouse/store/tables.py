@@ -203,6 +203,8 @@ class Package(Row):
     """The id that `model_url` names, in lower case: how a child's `base_model` finds this package."""
     dataset_url: Mapped[str | None]
     code_url: Mapped[str | None]
+    source_revision: Mapped[str | None]
+    """The commit that an ingest took it from."""
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     """Sum of the files."""
     files_count: Mapped[int]
@@ -470,6 +472,19 @@ class AuditEntry(Row):
     action: Mapped[str]
     subject: Mapped[str]
     detail: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+
+
+class CachedEvidence(Row):
+    """What a source answered, with what proves it unchanged, so that nothing is fetched twice."""
+
+    __tablename__ = "evidence_cache"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    """Source, question and immutable id."""
+    validator: Mapped[str | None]
+    """ETag or commit that a conditional question names; `None` where the key itself is immutable."""
+    value: Mapped[bytes]
+    used_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)
 
 
 class Secret(Row):

@@ -3,6 +3,7 @@
 import logging
 import time
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 from pydantic import SecretStr, ValidationError
@@ -28,11 +29,22 @@ def read_settings(**options: Any) -> Settings:
     """
     given = {name: value for name, value in options.items() if value is not None}
     try:
-        return Settings(**given)
+        settings = Settings(**given)
     except ValidationError as error:
         raise BadSettings("\n".join(_sentence(mistake) for mistake in error.errors())) from error
     except (SettingsError, OSError, UnicodeDecodeError) as error:
         raise BadSettings(f".env cannot be read: {error}") from error
+    if settings.database_url is not None and not _names_a_database(settings.database_url):
+        raise BadSettings(f"{_PREFIX}DATABASE_URL: must be like postgresql://user:password@host:5432/database.")
+    return settings
+
+
+def _names_a_database(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme.partition("+")[0] in {"postgres", "postgresql"} and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
 
 
 def _sentence(mistake: Any) -> str:

@@ -152,7 +152,7 @@ def _refuse_default_password(settings: Settings) -> None:
 
 def _has_default_password(settings: Settings) -> bool:
     password = settings.admin_password
-    return password is None or password.get_secret_value() == DEFAULT_ADMIN_PASSWORD
+    return password is None or password.get_secret_value() in {"", DEFAULT_ADMIN_PASSWORD}
 
 
 def _environment(settings: Settings) -> Mapping[str, str]:

@@ -48,6 +48,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_boots")),
     )
     op.create_table(
+        "evidence_cache",
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("validator", sa.Text(), nullable=True),
+        sa.Column("value", sa.LargeBinary(), nullable=False),
+        sa.Column("used_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_evidence_cache")),
+    )
+    op.create_index(op.f("ix_evidence_cache_used_at"), "evidence_cache", ["used_at"], unique=False)
+    op.create_table(
         "login_failures",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
         sa.Column("subject", sa.Text(), nullable=False),
@@ -176,6 +185,7 @@ def upgrade() -> None:
         sa.Column("model_key", sa.Text(), nullable=True),
         sa.Column("dataset_url", sa.Text(), nullable=True),
         sa.Column("code_url", sa.Text(), nullable=True),
+        sa.Column("source_revision", sa.Text(), nullable=True),
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
         sa.Column("files_count", sa.Integer(), nullable=False),
         sa.Column("manifest_sha256", sa.LargeBinary(), nullable=False),

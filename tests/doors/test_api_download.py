@@ -1,0 +1,295 @@
+"""Download offers, the signed addresses they give, byte ranges, history."""
+
+import hashlib
+import io
+import time
+import zipfile
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from tests.conftest import Server, start_server, stop_server
+from tests.doors.rest import Account, client_of, fresh, problem, publish, register, sha256, small_model
+
+_OF_EACH = {"README.md": "# A", "model.bin": b"weights", "train.csv": "a,b\n1,2\n", "run.py": "print(1)\n"}
+_PATHS = {"weights": "model.bin", "datasets": "train.csv", "code": "run.py"}
+
+
+def offer(client: httpx.Client, package_id: str, query: str = "") -> dict[str, object]:
+    answer = client.get(f"/package/{package_id}{query}")
+    assert answer.status_code == 200, answer.text
+    body: dict[str, object] = answer.json()
+    return body
+
+
+def fetch(address: object, **headers: str) -> httpx.Response:
+    """What an address gives to anybody."""
+    return httpx.get(str(address), headers=headers, verify=False, timeout=30)
+
+
+def members(content: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert archive.testzip() is None
+        assert all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+@pytest.fixture(scope="module")
+def package_id(uploader: Account) -> str:
+    return publish(uploader.client, files=_OF_EACH)
+
+
+def test_an_offer_has_the_fields_that_were_promised(server: Server, reader: Account, package_id: str) -> None:
+    answer = reader.client.get(f"/package/{package_id}")
+    body = answer.json()
+    assert body.keys() == {
+        "package_id",
+        "name",
+        "version",
+        "download_url",
+        "expires_in_seconds",
+        "components_included",
+        "components_missing",
+    }
+    assert body["package_id"] == package_id
+    assert body["expires_in_seconds"] == 300
+    assert body["components_included"] == ["weights", "datasets", "code"]
+    assert body["components_missing"] == []
+    assert body["download_url"].startswith(server.url)
+    assert answer.headers["x-weighhouse-verdict"] in {"safe", "suspicious", "unscanned"}
+
+
+def test_what_is_downloaded_is_what_was_uploaded(uploader: Account, reader: Account) -> None:
+    files = small_model()
+    package_id = publish(uploader.client, files=files)
+    answer = fetch(offer(reader.client, package_id)["download_url"])
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/zip"
+    assert answer.headers["content-disposition"].startswith("attachment; filename=")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert int(answer.headers["content-length"]) == len(answer.content)
+    found = members(answer.content)
+    assert found == {path: value.encode() if isinstance(value, str) else value for path, value in files.items()}
+
+
+@pytest.mark.parametrize(
+    ("query", "included"),
+    [
+        ("", ["weights", "datasets", "code"]),
+        ("?full=true", ["weights", "datasets", "code"]),
+        ("?weights=true&full=true", ["weights", "datasets", "code"]),
+        ("?weights=true", ["weights"]),
+        ("?datasets=1", ["datasets"]),
+        ("?code=yes", ["code"]),
+        ("?code=true&weights=true", ["weights", "code"]),
+        ("?weights=false&code=true", ["code"]),
+        ("?weights=true&datasets=true&code=true", ["weights", "datasets", "code"]),
+        ("?weights=false", ["weights", "datasets", "code"]),
+    ],
+)
+def test_a_component_download_holds_these_and_the_card(
+    reader: Account, package_id: str, query: str, included: list[str]
+) -> None:
+    body = offer(reader.client, package_id, query)
+    assert body["components_included"] == included
+    paths = members(fetch(body["download_url"]).content).keys()
+    assert paths == {"README.md", *(_PATHS[component] for component in included)}
+
+
+def test_components_that_are_not_there_are_named(uploader: Account, reader: Account) -> None:
+    package_id = publish(uploader.client, files={"README.md": "# A", "model.bin": b"x"})
+    body = offer(reader.client, package_id, "?weights=true&code=true&datasets=true")
+    assert (body["components_included"], body["components_missing"]) == (["weights"], ["datasets", "code"])
+    document = problem(reader.client.get(f"/package/{package_id}?code=true&datasets=true"), 404, "components-missing")
+    assert document["components_missing"] == ["datasets", "code"]
+    assert offer(reader.client, package_id)["components_included"] == ["weights"]
+
+
+def test_the_zip_is_the_same_byte_for_byte_for_the_same_files(uploader: Account, reader: Account) -> None:
+    files = small_model()
+    ids = [publish(uploader.client, files=files), publish(uploader.client, files=dict(reversed(files.items())))]
+    first, second = (fetch(offer(reader.client, package_id)["download_url"]) for package_id in ids)
+    assert first.content == second.content
+    assert first.headers["etag"] == second.headers["etag"]
+
+
+@pytest.mark.parametrize("query", ["?weights=maybe", "?full=2", "?code="])
+def test_a_flag_is_true_or_false(reader: Account, package_id: str, query: str) -> None:
+    problem(reader.client.get(f"/package/{package_id}{query}"), 422)
+
+
+def test_an_unknown_package_is_not_found(reader: Account) -> None:
+    problem(reader.client.get(f"/package/{uuid4()}"), 404, "package-not-found")
+    problem(reader.client.get(f"/package/{reader.user_id}"), 404, "package-not-found")
+    for text in ("1", "x" * 36, "..", "%00"):
+        assert reader.client.get(f"/package/{text}").status_code in {400, 404, 422}
+
+
+@pytest.mark.parametrize("change", ["path", "variant", "expires", "signature", "nothing", "method"])
+def test_an_address_that_was_changed_leads_nowhere(uploader: Account, package_id: str, change: str) -> None:
+    parts = urlsplit(str(offer(uploader.client, package_id, "?weights=true")["download_url"]))
+    query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+    path, method = parts.path, "GET"
+    match change:
+        case "path":
+            path = path.replace(package_id, publish(uploader.client))
+        case "variant":
+            path = path.replace("weights.zip", "package.zip")
+        case "expires":
+            query["expires"] = str(int(query["expires"]) + 1)
+        case "signature":
+            query["signature"] = query["signature"][:-1] + ("0" if query["signature"][-1] != "0" else "1")
+        case "nothing":
+            query = {}
+        case "method":
+            method = "POST"
+    answer = httpx.request(method, parts._replace(path=path, query="").geturl(), params=query, verify=False)
+    if change == "method":
+        problem(answer, 405, "method-not-allowed")
+    else:
+        problem(answer, 403, "address-refused")
+
+
+@pytest.mark.parametrize(
+    ("expires", "signature"), [("", ""), ("abc", "é"), ("-1", "0" * 64), ("1e400", "x" * 5000), ("٣", "٣")]
+)
+def test_a_signature_that_is_none_is_refused(
+    anonymous: httpx.Client, package_id: str, expires: str, signature: str
+) -> None:
+    query = {"expires": expires, "signature": signature}
+    problem(anonymous.get(f"/package/{package_id}/archive/package.zip", params=query), 403, "address-refused")
+
+
+def test_an_address_ends_with_its_package(admin: httpx.Client, uploader: Account) -> None:
+    package_id = publish(uploader.client)
+    address = offer(uploader.client, package_id)["download_url"]
+    assert fetch(address).status_code == 200
+    assert admin.delete(f"/package/{package_id}").status_code == 200
+    problem(fetch(address), 403, "address-refused")
+
+
+def test_ranges_join_to_the_whole(reader: Account, package_id: str) -> None:
+    address = offer(reader.client, package_id)["download_url"]
+    whole = fetch(address)
+    size, tag = len(whole.content), whole.headers["etag"]
+    assert whole.headers["accept-ranges"] == "bytes"
+    joined = b""
+    for start in range(0, size, 37):
+        part = fetch(address, Range=f"bytes={start}-{min(start + 36, size - 1)}", **{"If-Range": tag})
+        assert part.status_code == 206
+        assert part.headers["content-range"] == f"bytes {start}-{min(start + 36, size - 1)}/{size}"
+        joined += part.content
+    assert sha256(joined) == sha256(whole.content)
+    assert fetch(address, Range="bytes=-5").content == whole.content[-5:]
+    assert fetch(address, Range=f"bytes={size - 3}-").content == whole.content[-3:]
+    assert fetch(address, Range=f"bytes=0-{size * 9}").content == whole.content
+
+
+@pytest.mark.parametrize(
+    "asked",
+    ["bytes=5-4", "bytes=a-b", "bytes", "chars=0-1", "bytes=0-1,3-4", "bytes=" + "0-1," * 10_000 + "2-3", "bytes=--1"],
+)
+def test_a_range_that_cannot_be_read_gives_all_or_a_refusal(reader: Account, package_id: str, asked: str) -> None:
+    address = offer(reader.client, package_id)["download_url"]
+    answer = fetch(address, Range=asked)
+    if answer.status_code == 200:
+        members(answer.content)
+    else:
+        assert answer.status_code in {416, 431}
+
+
+def test_a_range_beyond_the_end_is_refused_with_the_size(reader: Account, package_id: str) -> None:
+    address = offer(reader.client, package_id)["download_url"]
+    size = len(fetch(address).content)
+    for asked in (f"bytes={size}-", f"bytes={10**30}-{10**31}", "bytes=-0"):
+        answer = fetch(address, Range=asked)
+        problem(answer, 416)
+        assert answer.headers["content-range"] == f"bytes */{size}"
+
+
+def test_a_client_that_has_the_zip_is_told_so_and_an_old_part_is_not_resumed(reader: Account, package_id: str) -> None:
+    address = offer(reader.client, package_id)["download_url"]
+    tag = fetch(address).headers["etag"]
+    for given in (tag, f'"x", {tag}', f"W/{tag}", "*"):
+        answer = fetch(address, **{"If-None-Match": given})
+        assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", tag)
+    assert fetch(address, **{"If-None-Match": '"other"'}).status_code == 200
+    assert fetch(address, Range="bytes=0-9", **{"If-Range": '"other"'}).status_code == 200
+
+
+def test_every_download_is_in_the_history_newest_first(
+    server: Server, admin: httpx.Client, uploader: Account, other: Account, reader: Account
+) -> None:
+    package_id = publish(uploader.client, files=_OF_EACH)
+    offer(reader.client, package_id, "?weights=true")
+    with client_of(server, other.token) as client:
+        client.headers["User-Agent"] = "a client \u00e9".encode("latin-1").decode("latin-1")
+        offer(client, package_id)
+    # A refused one is none.
+    assert reader.client.get(f"/package/{package_id}?weights=maybe").status_code == 422
+    for client in (uploader.client, admin):
+        page = client.get(f"/package/{package_id}/download-history?limit=1")
+        first = page.json()
+        assert (first["total"], len(first["downloads"])) == (2, 1)
+        newest = first["downloads"][0]
+        assert newest.keys() == {"downloaded_at", "user_id", "username", "components", "address", "agent"}
+        assert (newest["username"], newest["address"]) == (other.username, "127.0.0.1")
+        assert newest["agent"].startswith("a client")
+        second = client.get(page.links["next"]["url"]).json()
+        assert second["next_cursor"] is None
+        assert second["downloads"][0]["components"] == ["weights"]
+        assert second["downloads"][0]["user_id"] == reader.user_id
+    for stranger in (other, reader):
+        problem(stranger.client.get(f"/package/{package_id}/download-history"), 403, "history-hidden")
+    assert uploader.client.get(f"/package/{package_id}/metadata").json()["downloads"] == 2
+    problem(uploader.client.get(f"/package/{uuid4()}/download-history"), 404, "package-not-found")
+
+
+def test_uploaders_see_the_history_of_their_package_without_any_other_permission(
+    server: Server, admin: httpx.Client
+) -> None:
+    someone = register(server, "upload")
+    with someone.client as client:
+        package_id = publish(client)
+        assert client.get(f"/package/{package_id}/download-history").status_code == 200
+
+
+@pytest.mark.parametrize("name", ["plain", "owner/name"])
+def test_the_file_is_saved_under_the_packages_name(uploader: Account, reader: Account, name: str) -> None:
+    name = name.replace("name", fresh("name")).replace("owner", fresh("owner"))
+    package_id = publish(uploader.client, name, "1.0.0+b_1", files=_OF_EACH)
+    disposition = fetch(offer(reader.client, package_id)["download_url"]).headers["content-disposition"]
+    assert disposition == f'attachment; filename="{name.replace("/", "-")}-1.0.0+b_1-package.zip"'
+
+
+def test_an_address_ends_when_its_time_is_up_and_names_the_public_host(tmp_path: Path) -> None:
+    own = start_server(
+        tmp_path / "data",
+        WEIGHHOUSE_DOWNLOAD_URL_SECONDS="1",
+        WEIGHHOUSE_PUBLIC_URL="https://models.example/",
+        WEIGHHOUSE_WORKERS="1",
+    )
+    try:
+        with client_of(own, own.admin_token) as client:
+            body = offer(client, publish(client))
+            assert body["expires_in_seconds"] == 1
+            address = str(body["download_url"])
+            assert address.startswith("https://models.example/package/")
+            local = address.replace("https://models.example", own.url)
+            assert fetch(local).status_code == 200
+            time.sleep(2.1)
+            problem(fetch(local), 403, "address-refused")
+            assert client.get("/user/me", headers={"Host": "models.example"}).status_code == 200
+            problem(client.get("/user/me", headers={"Host": "evil.example"}), 400, "host-refused")
+    finally:
+        stop_server(own)
+
+
+def test_a_big_file_comes_whole_and_in_order(uploader: Account, reader: Account) -> None:
+    big = hashlib.shake_256(b"big").digest(9_000_001)
+    package_id = publish(uploader.client, files={"model.bin": big, "README.md": "x"})
+    answer = fetch(offer(reader.client, package_id)["download_url"])
+    assert sha256(members(answer.content)["model.bin"]) == sha256(big)
