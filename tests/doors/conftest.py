@@ -5,8 +5,35 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.conftest import Server
+from tests.conftest import Server, start_server, stop_server
 from tests.doors.rest import Account, client_of, register
+
+STRICT = {
+    "WEIGHHOUSE_WORKERS": "1",
+    "WEIGHHOUSE_PUBLIC_URL": "https://models.example/",
+    "WEIGHHOUSE_DOWNLOAD_URL_SECONDS": "1",
+    "WEIGHHOUSE_MAX_UPLOAD_BYTES": "200000",
+    "WEIGHHOUSE_MAX_UNPACKED_BYTES": "300000",
+    "WEIGHHOUSE_TOKEN_CALLS": "40",
+    "WEIGHHOUSE_LOGIN_ATTEMPTS": "3",
+    "WEIGHHOUSE_ALLOW_RESET": "false",
+}
+
+
+@pytest.fixture(scope="session")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server whose every limit is near. A token of it makes 40 calls: get one for each test."""
+    running = start_server(tmp_path_factory.mktemp("strict") / "data", **STRICT)
+    yield running
+    stop_server(running)
+
+
+@pytest.fixture(scope="session")
+def expendable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that may be reset at any time: nothing on it lasts from test to test."""
+    running = start_server(tmp_path_factory.mktemp("expendable") / "data", WEIGHHOUSE_WORKERS="2")
+    yield running
+    stop_server(running)
 
 
 @pytest.fixture(scope="session")

@@ -7,13 +7,16 @@ import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, LiteralString
 from urllib.parse import urlsplit
 
 import httpx
+import psycopg
+from sqlalchemy.engine import make_url
 
 from tests.conftest import Server
 from tests.make import zip_of
+from weighhouse.store import embedded
 
 PASSWORD = "a password that is long enough"
 CARD = "---\nlicense: mit\n---\n# A model\n\nIt knows a few words.\n"
@@ -43,10 +46,10 @@ def client_of(server: Server, token: str = "") -> httpx.Client:
     return httpx.Client(base_url=server.url, headers=headers, timeout=60, verify=False)
 
 
-def register(server: Server, *permissions: str, username: str | None = None) -> Account:
+def register(server: Server, *permissions: str, username: str | None = None, admin_token: str | None = None) -> Account:
     """A new user who is signed in."""
     name = username or fresh("user")
-    with client_of(server, server.admin_token) as admin:
+    with client_of(server, admin_token or server.admin_token) as admin:
         body = {"username": name, "password": PASSWORD, "permissions": list(permissions)}
         made = admin.post("/user/register", json=body)
     assert made.status_code == 201, made.text
@@ -100,6 +103,14 @@ def small_model() -> dict[str, str | bytes]:
     }
 
 
+def sql(server: Server, statement: LiteralString, *values: object) -> list[tuple[Any, ...]]:
+    """The rows of a statement run in the server's own database; none where it returns none."""
+    url = make_url(embedded.running_url(server.data_dir)).set(drivername="postgresql")
+    with psycopg.connect(url.render_as_string(hide_password=False), autocommit=True) as connection:
+        done = connection.execute(statement, values)
+        return done.fetchall() if done.description else []
+
+
 def sha256(content: bytes) -> str:
     """Digest in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
@@ -117,15 +128,20 @@ def problem(answer: httpx.Response, status: int, kind: str | None = None) -> dic
     document: dict[str, Any] = answer.json()
     assert document["status"] == status
     assert document["request_id"] == answer.headers["x-request-id"]
-    assert document["title"] and not document["title"].endswith(".")
-    assert len(document["detail"]) > 20 and document["detail"].endswith((".", "!", "?"))
-    assert "Traceback" not in answer.text and "/site-packages/" not in answer.text and "psycopg" not in answer.text
+    assert document["title"]
+    assert not document["title"].endswith(".")
+    assert len(document["detail"]) > 20
+    assert document["detail"].endswith((".", "!", "?"))
+    assert "Traceback" not in answer.text
+    assert "/site-packages/" not in answer.text
+    assert "psycopg" not in answer.text
     if kind is not None:
         assert document["type"] == f"/problems/{kind}", document
     if status == 401:
         assert answer.headers["www-authenticate"].startswith("Bearer")
     if status == 422:
-        assert document["errors"] and all(set(error) == {"field", "detail"} for error in document["errors"])
+        assert document["errors"]
+        assert all(set(error) == {"field", "detail"} for error in document["errors"])
     if status == 503:
         assert int(answer.headers["retry-after"]) > 0
     return document
@@ -136,7 +152,8 @@ class Wire:
 
     def __init__(self, server: Server, timeout: float = 20) -> None:
         place = urlsplit(server.url)
-        assert place.hostname and place.port
+        assert place.hostname
+        assert place.port
         self._host = f"{place.hostname}:{place.port}"
         self._socket = socket.create_connection((place.hostname, place.port), timeout=timeout)
 

@@ -39,7 +39,7 @@ def shelf(uploader: Account, other: Account, word: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def ask(reader: Account, shelf: dict[str, str], word: str) -> Iterator["Ask"]:
-    yield Ask(reader.client, word)
+    return Ask(reader.client, word)
 
 
 class Ask:

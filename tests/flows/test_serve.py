@@ -141,6 +141,8 @@ def test_sigterm_ends_everything_it_started(server: Server) -> None:
     assert server.is_healthy()
     family = server.family()
     assert {"postgres"} < {process.name() for process in family}
+    # The worker is not asked for its health; a database out of its reach would show here.
+    assert "error connecting" not in (server.folder / "server.log").read_text()
 
     began = time.monotonic()
     assert server.end() == 0

@@ -4,53 +4,62 @@ import csv
 import json
 import math
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
 EPOCHS = 200
 STEP = 0.5
 
+Row = tuple[list[str], int]
 
-def read_rows(path: Path) -> list[tuple[list[str], int]]:
+
+class WordWeights:
+    """One weight a word; their sum says how positive a text is."""
+
+    def __init__(self) -> None:
+        self.weights: dict[str, float] = {}
+
+    def probability(self, words: Sequence[str]) -> float:
+        """How likely the text is positive."""
+        return 1 / (1 + math.exp(-sum(self.weights.get(word, 0.0) for word in words)))
+
+    def fit(self, rows: Sequence[Row]) -> None:
+        """Learns the weights by gradient descent."""
+        self.weights = {word: 0.0 for words, _ in rows for word in words}
+        for _ in range(EPOCHS):
+            for words, label in rows:
+                error = label - self.probability(words)
+                for word in words:
+                    self.weights[word] += STEP * error / len(words)
+
+    def accuracy(self, rows: Sequence[Row]) -> float:
+        """The share of texts that are judged as their label says."""
+        return sum((self.probability(words) > 0.5) == bool(label) for words, label in rows) / len(rows)
+
+    def save(self, folder: Path) -> None:
+        """Writes the words and, in their order, the weights as a safetensors file with one tensor."""
+        words = sorted(self.weights)
+        (folder / "vocab.txt").write_text("".join(f"{word}\n" for word in words))
+        tensor = {"dtype": "F32", "shape": [len(words)], "data_offsets": [0, 4 * len(words)]}
+        header = json.dumps({"weights": tensor}).encode()
+        content = struct.pack(f"<{len(words)}f", *(self.weights[word] for word in words))
+        (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + content)
+
+
+def read_rows(path: Path) -> list[Row]:
     """Words and label (0 or 1) of each line."""
     with path.open(newline="") as file:
         return [(row["text"].lower().split(), int(row["label"])) for row in csv.DictReader(file)]
 
 
-def probability(words: Sequence[str], weights: dict[str, float]) -> float:
-    """How likely the text is positive."""
-    return 1 / (1 + math.exp(-sum(weights.get(word, 0.0) for word in words)))
-
-
-def fit(rows: Sequence[tuple[list[str], int]]) -> dict[str, float]:
-    """The weight of each word, by gradient descent."""
-    weights = {word: 0.0 for words, _ in rows for word in words}
-    for _ in range(EPOCHS):
-        for words, label in rows:
-            error = label - probability(words, weights)
-            for word in words:
-                weights[word] += STEP * error / len(words)
-    return weights
-
-
-def safetensors(weights: Sequence[float]) -> Iterator[bytes]:
-    """The bytes of a safetensors file with one tensor."""
-    tensor = {"dtype": "F32", "shape": [len(weights)], "data_offsets": [0, 4 * len(weights)]}
-    header = json.dumps({"weights": tensor}).encode()
-    yield struct.pack("<Q", len(header)) + header
-    yield struct.pack(f"<{len(weights)}f", *weights)
-
-
 def main() -> None:
     """Trains on one file and measures on the other."""
-    weights = fit(read_rows(FOLDER / "data" / "train.csv"))
-    vocabulary = sorted(weights)
-    (FOLDER / "vocab.txt").write_text("".join(f"{word}\n" for word in vocabulary))
-    (FOLDER / "model.safetensors").write_bytes(b"".join(safetensors([weights[word] for word in vocabulary])))
+    model = WordWeights()
+    model.fit(read_rows(FOLDER / "data" / "train.csv"))
+    model.save(FOLDER)
     test = read_rows(FOLDER / "data" / "test.csv")
-    right = sum((probability(words, weights) > 0.5) == bool(label) for words, label in test)
-    results = {"eval_accuracy": right / len(test), "eval_samples": len(test)}
+    results = {"eval_accuracy": model.accuracy(test), "eval_samples": len(test)}
     (FOLDER / "eval_results.json").write_text(json.dumps(results, indent=2) + "\n")
 
 

@@ -1,5 +1,6 @@
 """Finding packages: query objects, full text, regular expressions, paging."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,6 +39,9 @@ from weighhouse.store.tables import DownloadCount, Package, PackageText, User
 MAX_REGEX_CHARACTERS = 512
 REGEX_MILLISECONDS = 1000
 MAX_OFFSET = 1_000_000_000
+
+# `-word` and `-"some words"` leave out; within quotes a hyphen is one.
+_EXCLUDED = re.compile(r'"[^"]*"|(?<!\S)-(?P<excluded>"[^"]*"?|[^\s"]+)')
 
 SortKey = Literal["relevance", "name", "upload_date", "net_score", "downloads"]
 
@@ -291,9 +295,25 @@ def _score() -> ColumnElement[float]:
 
 
 def _words(q: str) -> ColumnElement[Any]:
+    excluded: list[str] = []
+
+    def take_out(found: re.Match[str]) -> str:
+        if found["excluded"] is None:
+            return found[0]
+        excluded.append(found["excluded"])
+        return " "
+
+    wanted = _either_way(_EXCLUDED.sub(take_out, q))
+    if not excluded:
+        return wanted
+    # Apart from the rest: joined by OR, "not its stem" would let in what has the word, and the other way round.
+    return func.tsquery_and(wanted, func.tsquery_not(_either_way(" or ".join(excluded))))
+
+
+def _either_way(words: str) -> ColumnElement[Any]:
     # Names are indexed as they are written, prose by its stems: a word may match either way.
-    return func.websearch_to_tsquery(text("'english'::regconfig"), q).op("||")(
-        func.websearch_to_tsquery(text("'simple'::regconfig"), q)
+    return func.websearch_to_tsquery(text("'english'::regconfig"), words).op("||")(
+        func.websearch_to_tsquery(text("'simple'::regconfig"), words)
     )
 
 

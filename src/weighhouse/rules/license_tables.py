@@ -99,6 +99,12 @@ FAMILIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "LicenseRef-lgpl": ("LGPL-2.1-only", "LGPL-2.1-or-later", "LGPL-3.0-only", "LGPL-3.0-or-later"),
         "LicenseRef-bsd": ("BSD-2-Clause", "BSD-3-Clause", "0BSD"),
         "LicenseRef-cc": ("CC0-1.0", "CC-BY-4.0", "CC-BY-SA-4.0", "CC-BY-NC-4.0", "CC-BY-ND-4.0", "CC-BY-NC-ND-4.0"),
+        "LicenseRef-openrail": (
+            "LicenseRef-openrail-pp",
+            "LicenseRef-creativeml-openrail-m",
+            "LicenseRef-bigscience-openrail-m",
+            "LicenseRef-bigcode-openrail-m",
+        ),
         "LicenseRef-gfdl": ("GFDL-1.1-only", "GFDL-1.2-only", "GFDL-1.3-only"),
     }
 )

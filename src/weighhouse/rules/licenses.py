@@ -100,15 +100,12 @@ class License:
         """The expression in the spelling its author used: `GPL-3.0`, not `GPL-3.0-only`; the raw words when it has no name."""
         if self.state != "named":
             return self.raw[:100]
-        shown = self.expression if "-only" in self.raw.lower() else self.expression.replace("-only", "")
-        if "licenseref-" in self.raw.lower():
-            return shown
-        return shown.replace("LicenseRef-openrail-pp", "openrail++").replace("LicenseRef-", "")
+        return _respelled(self.expression, self.raw)
 
 
 NONE = License("", "none")
 _NOT_WORDS = License("not a name", "unknown")
-_A_CHOICE = "several licenses listed; assumed to be a choice"
+A_CHOICE = "several licenses listed; assumed to be a choice"
 
 
 def normalise(stated: object, *, name: object = None) -> License:
@@ -129,7 +126,7 @@ def normalise(stated: object, *, name: object = None) -> License:
         listed = [one for one in inner if one.state != "none"]
         if len(listed) < 2:
             return listed[0] if listed else NONE
-        return either(listed, notes=(_A_CHOICE,))
+        return either(listed, notes=(A_CHOICE,))
     if not isinstance(stated, str | None):
         return _NOT_WORDS
     raw = " ".join((stated or "").split()).strip("\"'` ")
@@ -199,6 +196,24 @@ def without_suffix(license_id: str) -> str:
     return license_id.removesuffix("-only").removesuffix("-or-later")
 
 
+def shown_as(atom: Atom, raw: str) -> str:
+    """One license in the spelling of the statement it comes from: without `-only` where its author wrote none.
+
+    >>> shown_as(Atom("GPL-3.0-only"), "gpl-3.0 or mit"), shown_as(Atom("LicenseRef-llama2"), "llama2")
+    ('GPL-3.0', 'llama2')
+    """
+    return _respelled(str(atom), raw)
+
+
+def _respelled(expression: str, raw: str) -> str:
+    shown = expression if "-only" in raw.lower() else expression.replace("-only", "")
+    if "licenseref-" in raw.lower():
+        return shown
+    for reference, word in (("LicenseRef-openrail-pp", "openrail++"), ("LicenseRef-proprietary", "Proprietary")):
+        shown = shown.replace(reference, word)
+    return shown.replace("LicenseRef-", "")
+
+
 def _covers(mentioned: Iterable[Atom], title: Atom) -> bool:
     # A GNU text is the same for `-only` and `-or-later`, and its tag says which.
     return any(without_suffix(atom.id) == without_suffix(title.id) for atom in mentioned)
@@ -227,7 +242,7 @@ def _from_choice(raw: str) -> License | None:
     parts = raw.split("/")
     if len(parts) < 2 or len(parts) > 8 or "://" in raw or not all(part.strip() for part in parts):
         return None
-    choice = either([normalise(part) for part in parts], notes=(_A_CHOICE,))
+    choice = either([normalise(part) for part in parts], notes=(A_CHOICE,))
     return License(raw, choice.state, choice.branches, choice.notes)
 
 

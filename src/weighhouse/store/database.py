@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 from alembic import command
 from alembic.config import Config
+from psycopg.conninfo import make_conninfo
 from sqlalchemy import Connection, RowMapping, TextClause, create_engine, exc
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.orm import Session
@@ -18,7 +19,14 @@ from weighhouse.rules.errors import Away
 _log = logging.getLogger(__name__)
 
 # A statement that runs longer than this is a defect or an attack; it must not hold a connection.
-_OPTIONS = "-c timezone=UTC -c statement_timeout=30000 -c lock_timeout=10000 -c idle_in_transaction_session_timeout=60000 -c jit=off"
+_SESSION = {
+    "timezone": "UTC",
+    "statement_timeout": "30s",
+    "lock_timeout": "10s",
+    "idle_in_transaction_session_timeout": "60s",
+    "jit": "off",
+}
+_OPTIONS = " ".join(f"-c {name}={value}" for name, value in _SESSION.items())
 
 
 class DatabaseAway(Away):
@@ -132,8 +140,15 @@ def normal_url(url: str) -> URL:
 
 
 def libpq_url(url: URL) -> str:
-    """`url` as libpq writes it, for a library with a pool of its own."""
-    return url.set(drivername="postgresql").render_as_string(hide_password=False)
+    """`url` as libpq's key-value text, for a library with a pool of its own."""
+    # Not as an address: libpq reads the plus sign that stands for a space in one as a plus sign.
+    values = {**url.translate_connect_args(username="user", database="dbname"), **url.query}
+    return make_conninfo("", **{key: _joined(value) for key, value in values.items()})
+
+
+def _joined(value: object) -> str:
+    """A value of an address as libpq has it: several hosts are one list."""
+    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def migrate(url: str) -> None:

@@ -27,6 +27,16 @@ def attachment(filename: str) -> str:
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"
 
 
+def has_already(if_none_match: str | None, etag: str) -> bool:
+    """Whether a client says that it has what bears this tag (RFC 9110 §13.1.2: compared weakly).
+
+    >>> has_already('"a", W/"b"', '"b"'), has_already("*", '"b"'), has_already(None, '"b"')
+    (True, True, False)
+    """
+    given = {tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")}
+    return not given.isdisjoint({"*", etag})
+
+
 class ArchiveResponse(Response):
     """Sends parts of a ZIP whose length is known."""
 

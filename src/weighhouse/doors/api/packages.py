@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from weighhouse.doors.api import schemas
 from weighhouse.doors.api.answers import answer, page_headers, problems
-from weighhouse.doors.api.archive import ArchiveResponse, attachment
+from weighhouse.doors.api.archive import ArchiveResponse, attachment, has_already
 from weighhouse.doors.caller import Admin, AnyCaller, Downloader, Registry, Searcher, Uploader
 from weighhouse.registry import downloads, evaluate, lineage, packages, ratings
 from weighhouse.rules.manifest import ASKABLE, Component
@@ -97,7 +97,7 @@ def get_package_archive(
         "Content-Disposition": attachment(archive.filename),
         "X-Weighhouse-Verdict": archive.verdict,
     }
-    if view.etag in request.headers.get("if-none-match", "").split(", "):
+    if has_already(request.headers.get("if-none-match"), view.etag):
         return Response(status_code=304, headers=headers)
     asked = parse_range(request.headers.get("range"), view.size_bytes, request.headers.get("if-range"), view.etag)
     shown = asked or Range(0, view.size_bytes)

@@ -1,7 +1,7 @@
 """The settings of a command, with mistakes told in plain sentences, and where its log lines go."""
 
 import logging
-import time
+import sys
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -9,6 +9,7 @@ import click
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import SettingsError
 
+from weighhouse.doors.cli.log_lines import JsonLines, PlainLines
 from weighhouse.settings import Settings
 
 _PREFIX = "WEIGHHOUSE_"
@@ -64,9 +65,8 @@ def configure_logging(settings: Settings) -> None:
         target = logging.FileHandler(settings.log_file) if settings.log_file else logging.StreamHandler()
     except OSError as error:
         raise BadSettings(f"{_PREFIX}LOG_FILE: {settings.log_file} cannot be opened: {error.strerror}.") from error
-    formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
-    formatter.converter = time.gmtime
-    target.setFormatter(formatter)
+    is_read_by_people = settings.log_file is None and sys.stderr.isatty()
+    target.setFormatter(PlainLines() if is_read_by_people else JsonLines())
     # Libraries speak up from WARNING on; at INFO they tell of every step.
     level = logging.getLevelNamesMapping()[settings.log_level]
     logging.basicConfig(

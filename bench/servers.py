@@ -1,0 +1,144 @@
+"""The servers that are measured, each in processes of its own on the loopback interface, ended by their ids."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from weighhouse.store import embedded
+
+PASSWORD = "bench only, on loopback"
+_START_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Product:
+    """A running Weighhouse."""
+
+    url: str
+    token: str
+    data_dir: Path
+    start_seconds: float
+    _process: psutil.Process
+
+    def api_memory_bytes(self) -> int:
+        """Memory of its API processes, shared pages divided among those that share them (PSS)."""
+        return sum(process.memory_full_info().pss for process in self._api())
+
+    def cpu_seconds(self) -> float:
+        """Processor time of its API processes so far."""
+        return sum(sum(process.cpu_times()[:2]) for process in self._api())
+
+    def database_url(self) -> str:
+        """Address of its database, for a client beside it."""
+        return embedded.database_url(self.data_dir)
+
+    def _api(self) -> Sequence[psutil.Process]:
+        return [child for child in self._process.children() if "api" in child.cmdline()]
+
+
+@contextmanager
+def product(data_dir: Path, *, workers: int = 2) -> Iterator[Product]:
+    """A Weighhouse on a data directory, ready to answer."""
+    port = _free_port()
+    url = f"http://127.0.0.1:{port}"
+    settings = {"WEIGHHOUSE_ADMIN_PASSWORD": PASSWORD, "WEIGHHOUSE_TOKEN_CALLS": "1000000000"}
+    command = [sys.executable, "-m", "weighhouse", "serve"]
+    command += ["--port", str(port), "--data-dir", str(data_dir), "--workers", str(workers)]
+    started = time.perf_counter()
+    with _running(command, data_dir.parent / f"{data_dir.name}.log", settings) as process:
+        _await(f"{url}/health", process)
+        seconds = time.perf_counter() - started
+        yield Product(url, _token(url), data_dir, seconds, psutil.Process(process.pid))
+
+
+@contextmanager
+def reference(database_url: str, folder: Path, *, workers: int = 2) -> Iterator[str]:
+    """The bare Starlette application on a database; its address."""
+    port = _free_port()
+    command = [sys.executable, "-m", "uvicorn", "bench.reference:app", "--port", str(port), "--workers", str(workers)]
+    command += ["--no-access-log", "--no-server-header", "--no-proxy-headers", "--log-level", "warning"]
+    with _running(command, folder / "reference.log", {"BENCH_DATABASE_URL": database_url}) as process:
+        _await(f"http://127.0.0.1:{port}/packages?name=nowhere", process)
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def nginx(root: Path, folder: Path) -> Iterator[str]:
+    """An nginx that sends the files below `root`; its address.
+
+    Raises:
+        FileNotFoundError: There is no nginx; install nginx-light.
+    """
+    program = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
+    if program is None:
+        raise FileNotFoundError("Install nginx (apt-get install nginx-light) to measure downloads against it.")
+    port = _free_port()
+    configuration = folder / "nginx.conf"
+    configuration.write_text(
+        f"daemon off; worker_processes 2; pid {folder}/nginx.pid; error_log {folder}/nginx-error.log;\n"
+        f"{'user root;' if os.geteuid() == 0 else ''}\n"
+        "events { worker_connections 1024; }\n"
+        f"http {{ access_log off; sendfile on; tcp_nopush on; client_body_temp_path {folder}/nginx-body;\n"
+        f"server {{ listen 127.0.0.1:{port}; root {root}; }} }}\n"
+    )
+    command = [program, "-e", str(folder / "nginx-error.log"), "-c", str(configuration)]
+    with _running(command, folder / "nginx.log", {}) as process:
+        probe = next(path for path in root.iterdir())
+        _await(f"http://127.0.0.1:{port}/{probe.name}", process, method="HEAD")
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def _running(command: Sequence[str], log: Path, settings: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    project = Path(__file__).parent.parent
+    path = os.pathsep.join([str(project / "src"), str(project), os.environ.get("PYTHONPATH", "")])
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, env=os.environ | settings | {"PYTHONPATH": path}, stdout=output, stderr=output, cwd=log.parent
+        )
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _await(url: str, process: subprocess.Popen[bytes], method: str = "GET") -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=5):
+                return
+        except OSError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)
+
+
+def _token(url: str) -> str:
+    body = json.dumps({"username": "admin", "password": PASSWORD}).encode()
+    asked = urllib.request.Request(f"{url}/authenticate", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(asked, timeout=30) as answer:
+        return str(json.load(answer)["token"])
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
