@@ -93,7 +93,9 @@ def versions_of(words: Words, count: int) -> list[Version]:
         raise ValueError("The names have too few versions")
     chosen = sorted(drawn[:count], key=lambda row: row[0])
     return [
-        Version(name, number, place, _FIRST_DAY + timedelta(seconds=int(at * _SPAN_SECONDS), microseconds=place % 1_000_000))
+        Version(
+            name, number, place, _FIRST_DAY + timedelta(seconds=int(at * _SPAN_SECONDS), microseconds=place % 1_000_000)
+        )
         for place, (at, name, number) in enumerate(chosen)
     ]
 
@@ -193,14 +195,17 @@ def _add_rows(
     evaluation_id = UUID(int=package_id.int ^ 0xFFFF) if is_evaluated else None
     manifest = sha256(f"{name} {text}".encode()).digest()
     description = " ".join(words.some(chance, 18)).capitalize() + "."
-    url = f"https://huggingface.co/{name}"
     size_bytes = sum(file[2] for file in files)
     rows["taken_versions"].append((key, text, manifest, version.uploaded_at))
-    rows["packages"].append(
-        (package_id, name, key, text, version_key(text), is_prerelease(text), description, license_id, license_id, url)
-        + (key, f"https://huggingface.co/datasets/{name}", f"https://github.com/{name}", size_bytes, len(files), manifest)
-        + (owner, version.uploaded_at, "evaluated", verdict, score, evaluation_id)
+    urls = (
+        f"https://huggingface.co/{name}",
+        key,
+        f"https://huggingface.co/datasets/{name}",
+        f"https://github.com/{name}",
     )
+    said = (package_id, name, key, text, version_key(text), is_prerelease(text), description, license_id, license_id)
+    state = (owner, version.uploaded_at, "evaluated", verdict, score, evaluation_id)
+    rows["packages"].append((*said, *urls, size_bytes, len(files), manifest, *state))
     sentences = 20 + int(80 * random.Random(version.name.number).random() ** 3)
     rows["package_texts"].append((package_id, name, description, words.card(version.name, text, sentences)))
     rows["download_counts"].append((package_id, int(chance.paretovariate(0.7)) - 1))
@@ -209,7 +214,9 @@ def _add_rows(
             rows["blobs"].append((digest, size, int.from_bytes(digest[:4], "big")))
         rows["files"].append((package_id, path, digest, size, component, verdict))
     if chance.random() < 0.3:
-        rows["lineage"].append((package_id, f"base/{version.name.family}", f"base/{version.name.family}", "finetune", "card"))
+        rows["lineage"].append(
+            (package_id, f"base/{version.name.family}", f"base/{version.name.family}", "finetune", "card")
+        )
     if evaluation_id is not None:
         rows["evaluations"].append(evaluation_row(evaluation_id, package_id, version.uploaded_at, score))
         rows["metrics"].extend(metric_rows(evaluation_id, chance, name))

@@ -5,6 +5,8 @@ import itertools
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import cast
 from urllib.parse import urlsplit
 
 import uvloop
@@ -78,7 +80,8 @@ async def _run(url: str, requests: Iterator[bytes], clients: int) -> Load:
     connections = []
     for _ in range(clients):
         ended = loop.create_future()
-        await loop.create_connection(lambda ended=ended: _Connection(requests, load, ended), parts.hostname, parts.port)
+        connect = partial(_Connection, requests, load, ended)
+        await loop.create_connection(connect, parts.hostname or "", parts.port or 0)
         connections.append(ended)
     await asyncio.gather(*connections)
     load.seconds = time.perf_counter() - started
@@ -99,8 +102,7 @@ class _Connection(asyncio.BufferedProtocol):
         self._status = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
         self._next()
 
     def get_buffer(self, sizehint: int) -> memoryview:

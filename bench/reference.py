@@ -17,9 +17,7 @@ from starlette.routing import Route
 
 _FOUND = "id, name, version, description, license, net_score, uploaded_at"
 
-_engine = create_engine(
-    os.environ["BENCH_DATABASE_URL"], pool_size=20, max_overflow=0, isolation_level="AUTOCOMMIT"
-)
+_engine = create_engine(os.environ["BENCH_DATABASE_URL"], pool_size=20, max_overflow=0, isolation_level="AUTOCOMMIT")
 
 
 def get_package(request: Request) -> Response:

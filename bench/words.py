@@ -5,24 +5,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-_FAMILIES = (
+
+def _listed(text: str) -> list[str]:
+    return text.split()
+
+
+_FAMILIES = _listed(
     "bert roberta gpt2 llama mistral t5 qwen distilbert vit whisper gemma falcon phi deberta bart xlm-roberta electra "
     "clip wav2vec2 stable-diffusion mixtral yi starcoder bloom opt pythia albert mpnet e5 bge minilm resnet convnext "
     "swin detr yolo segformer sam blip layoutlm donut trocr speecht5 hubert bark musicgen mamba rwkv olmo smollm"
-).split()
-_SIZES = "tiny mini small base large xl 125m 350m 1b 3b 7b 8b 13b 34b 70b v2 v3".split()
-_TASKS = (
+)
+_SIZES = _listed("tiny mini small base large xl 125m 350m 1b 3b 7b 8b 13b 34b 70b v2 v3")
+_TASKS = _listed(
     "squad sst2 mnli ner sentiment summarization qa chat instruct embedding toxicity finance legal medical code "
     "translation ranking captioning detection segmentation asr tts retrieval intent topic paraphrase emotion"
-).split()
-_TWISTS = "cased uncased multilingual finetuned distilled lora merged gguf awq gptq int8 fp16 onnx en de fr zh".split()
-_ONSETS = "b br c ch cl d dr f fl g gr h j k kl l m n p pl pr qu r s sh sk sl st t th tr v w z".split()
-_VOWELS = "a e i o u ai ea io ou".split()
+)
+_TWISTS = _listed("cased uncased multilingual finetuned distilled lora merged gguf awq gptq int8 fp16 onnx en de fr zh")
+_ONSETS = _listed("b br c ch cl d dr f fl g gr h j k kl l m n p pl pr qu r s sh sk sl st t th tr v w z")
+_VOWELS = _listed("a e i o u ai ea io ou")
 _CODAS = ["", "", "n", "r", "s", "t", "l", "m", "nd", "rt", "st", "ck", "ng"]
-_CONNECTIVES = (
+_CONNECTIVES = _listed(
     "the of and to in a is that for it was on are as with this by be from or at which an we can not has have model data "
     "training evaluation dataset tokens results fine-tuned language weights license learning score batch"
-).split()
+)
 _HEADINGS = (
     "Model description",
     "Intended uses and limitations",
@@ -59,7 +64,9 @@ class Words:
     def __init__(self, seed: int = 1) -> None:
         chance = random.Random(seed)
         self._vocabulary = _vocabulary(chance, 6000)
-        self._owners = ["".join(_syllables(chance, 2)) + chance.choice(["", "-ai", "-labs", "nlp"]) for _ in range(4000)]
+        self._owners = [
+            "".join(_syllables(chance, 2)) + chance.choice(["", "-ai", "-labs", "nlp"]) for _ in range(4000)
+        ]
         self._family_weights = _zipf(len(_FAMILIES), 0.8)
         self._owner_weights = _zipf(len(self._owners), 0.9)
         self._templates = [self._template(chance) for _ in range(TEMPLATES)]

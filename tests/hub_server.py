@@ -22,15 +22,12 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import yaml
 
+from tests.hub_repos import Files, Kept, Repo, date, keep, sibling
+
 PIECE_BYTES = 64 * 1024
 TREE_PAGE = 1000
 COMMITS_PAGE = 50
 FIRST_COMMIT = datetime(2025, 1, 1, tzinfo=UTC)
-
-_LFS_ENDS = (".safetensors", ".bin", ".pt", ".gguf", ".onnx", ".h5", ".msgpack", ".parquet", ".ckpt")
-_LFS_BYTES = 10 * 1024 * 1024
-
-Files = Mapping[str, bytes | str | Path]
 
 
 @dataclass(frozen=True)
@@ -42,43 +39,6 @@ class Asked:
     query: Mapping[str, Sequence[str]]
     headers: Message
     status: int
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A file of one commit."""
-
-    place: Path
-    size_bytes: int
-    sha256: str
-    git_sha1: str
-    is_lfs: bool
-
-    @property
-    def etag(self) -> str:
-        return self.sha256 if self.is_lfs else self.git_sha1
-
-
-@dataclass
-class Repo:
-    """A model or a dataset: commits, newest last, and what the hub says of it."""
-
-    id: str
-    kind: str
-    facts: dict[str, Any]
-    gated: bool = False
-    open_card: bool = True
-    """Whether the README of a gated repository can be read by everybody."""
-    private: bool = False
-    readers: frozenset[str] = frozenset()
-    croissant: Any = None
-    commits: list[dict[str, Any]] = field(default_factory=list)
-    trees: dict[str, dict[str, Kept]] = field(default_factory=dict)
-    branches: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def sha(self) -> str:
-        return self.branches["main"]
 
 
 @dataclass
@@ -114,8 +74,7 @@ class Hub:
         self._repos: dict[tuple[str, str], Repo] = {}
         self._faults: list[Fault] = []
         self._guard = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -170,6 +129,11 @@ class Hub:
         """The repository of this id."""
         return self._repos.get((kind, repo_id.lower()))
 
+    def kept(self, sha: str, path: str) -> Kept | None:
+        """A file of a commit of any repository."""
+        trees = (repo.trees[sha] for repo in self._repos.values() if sha in repo.trees)
+        return next((tree[path] for tree in trees if path in tree), None)
+
     def take_fault(self, method: str, path: str) -> Fault | None:
         """The fault that this request meets."""
         with self._guard:
@@ -195,36 +159,23 @@ class Hub:
         repo.facts.update(facts)
         if isinstance(files, Path):
             files = {path.relative_to(files).as_posix(): path for path in sorted(files.rglob("*")) if path.is_file()}
-        tree = {path: self._keep(content, path) for path, content in files.items()}
+        tree = {path: keep(self._folder, content, path) for path, content in files.items()}
         text = "".join(f"{path} {kept.etag}\n" for path, kept in sorted(tree.items()))
         sha = hashlib.sha1(f"{kind} {repo_id} {len(repo.commits)} {text}".encode()).hexdigest()
         repo.trees[sha] = tree
         repo.branches["main"] = sha
         at = FIRST_COMMIT + timedelta(days=len(repo.commits))
         for user, when in people or [("someone", at)]:
-            date = when.strftime("%Y-%m-%dT%H:%M:%S.000Z")
-            listed = {"id": sha, "title": "Upload", "message": "", "date": date, "authors": [{"user": user}]}
+            listed = {"id": sha, "title": "Upload", "message": "", "date": date(when), "authors": [{"user": user}]}
             repo.commits.insert(0, listed)
         return sha
 
-    def _keep(self, content: bytes | str | Path, path: str) -> Kept:
-        if not isinstance(content, Path):
-            raw = content.encode() if isinstance(content, str) else content
-            content = self._folder / hashlib.sha256(raw).hexdigest()
-            content.write_bytes(raw)
-        size = content.stat().st_size
-        sha256, sha1 = hashlib.sha256(), hashlib.sha1(b"blob %d\0" % size)
-        with content.open("rb") as file:
-            while piece := file.read(1 << 20):
-                sha256.update(piece)
-                sha1.update(piece)
-        is_lfs = size > _LFS_BYTES or path.endswith(_LFS_ENDS)
-        pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize %d\n" % (
-            sha256.hexdigest().encode(),
-            size,
-        )
-        git_sha1 = hashlib.sha1(b"blob %d\0%s" % (len(pointer), pointer)).hexdigest() if is_lfs else sha1.hexdigest()
-        return Kept(content, size, sha256.hexdigest(), git_sha1, is_lfs)
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Says nothing: clients that hang up are what some tests are about."""
 
 
 def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
@@ -239,7 +190,7 @@ class _Handler(BaseHTTPRequestHandler):
     hub: Hub
     protocol_version = "HTTP/1.1"
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *args: object) -> None:
         """Says nothing."""
 
     def do_HEAD(self) -> None:
@@ -272,7 +223,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif segments[:1] == ["api"] and segments[1:2] in (["models"], ["datasets"]):
             self._api(segments[1], segments[2:])
         elif segments[:1] == ["cdn"]:
-            self._cdn(segments[1])
+            self._cdn(segments[1], segments[2])
         elif "resolve" in segments:
             self._resolve(segments)
         else:
@@ -308,7 +259,7 @@ class _Handler(BaseHTTPRequestHandler):
         if user is None:
             self._error(401, "", "Invalid credentials in Authorization header")
         else:
-            token = {"displayName": "test", "role": "read", "createdAt": _date(FIRST_COMMIT)}
+            token = {"displayName": "test", "role": "read", "createdAt": date(FIRST_COMMIT)}
             shown = {"name": user, "orgs": [], "type": "user", "fullname": user, "auth": {"type": "access_token"}}
             self._json({**shown, "auth": {"type": "access_token", "accessToken": token}})
 
@@ -359,7 +310,7 @@ class _Handler(BaseHTTPRequestHandler):
             return {**always, **{name: known[name] for name in expand if known.get(name) is not None}}
         hidden = {"baseModels", "evalResults", "safetensors", "gguf", "widgetData"}
         with_blobs = self._query.get("blobs", ["false"])[0].lower() == "true"
-        siblings = [_sibling(path, kept, with_blobs) for path, kept in sorted(tree.items())]
+        siblings = [sibling(path, kept, with_blobs) for path, kept in sorted(tree.items())]
         shown = {name: value for name, value in known.items() if name not in hidden and value is not None}
         return {**always, **shown, "disabled": False, "downloads": 5, "likes": 1, "siblings": siblings}
 
@@ -408,19 +359,19 @@ class _Handler(BaseHTTPRequestHandler):
         away = self.hub.redirects_lfs_to
         if kept.is_lfs and away is not None:
             linked = {"X-Linked-ETag": f'"{kept.sha256}"', "X-Linked-Size": str(kept.size_bytes)}
-            place = f"{away or self.hub.url}/cdn/{quote(str(kept.place), safe='')}"
+            place = f"{away or self.hub.url}/cdn/{sha}/{quote(path, safe='')}"
             self._send(302, b"", {**headers, **linked, "Location": place})
         else:
             self._send_file(kept.place, headers)
 
-    def _cdn(self, place: str) -> None:
-        path = Path(place)
-        if any(
-            kept.place == path for repo in self.hub._repos.values() for t in repo.trees.values() for kept in t.values()
-        ):
-            self._send_file(path, {"Accept-Ranges": "bytes"})
-        else:
+    def _cdn(self, sha: str, path: str) -> None:
+        kept = self.hub.kept(sha, path)
+        if kept is None:
             self._error(404, "", "no such file")
+        else:
+            # The client follows a HEAD on the same host to here and reads these.
+            known = {"X-Repo-Commit": sha, "ETag": f'"{kept.sha256}"', "Accept-Ranges": "bytes"}
+            self._send_file(kept.place, known)
 
     def _send_file(self, place: Path, headers: Mapping[str, str]) -> None:
         size = place.stat().st_size
@@ -491,14 +442,3 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
-
-
-def _sibling(path: str, kept: Kept, with_blobs: bool) -> dict[str, Any]:
-    if not with_blobs:
-        return {"rfilename": path}
-    lfs = {"lfs": {"sha256": kept.sha256, "size": kept.size_bytes, "pointerSize": 130}} if kept.is_lfs else {}
-    return {"rfilename": path, "size": kept.size_bytes, "blobId": kept.git_sha1, **lfs}
-
-
-def _date(at: datetime) -> str:
-    return at.strftime("%Y-%m-%dT%H:%M:%S.000Z")

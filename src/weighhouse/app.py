@@ -28,7 +28,9 @@ class App:
             Invalid: A setting is missing or cannot be used.
         """
         if settings.database_url is None:
-            raise Invalid("WEIGHHOUSE_DATABASE_URL is not set, and no embedded database was started.", field="database_url")
+            raise Invalid(
+                "WEIGHHOUSE_DATABASE_URL is not set, and no embedded database was started.", field="database_url"
+            )
         return cls(settings, Database(settings.database_url), _blobs(settings))
 
     def close(self) -> None:

@@ -34,6 +34,15 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 class Settings(BaseSettings):
     """The settings of a server, a worker or a command. Names in the environment carry the prefix `WEIGHHOUSE_`."""
 
@@ -108,6 +117,14 @@ class Settings(BaseSettings):
             thresholds[name.strip()] = float(number)
         return thresholds
 
+    @field_validator("hf_endpoint", "github_api_url")
+    @classmethod
+    def _web_address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("must be an http or https address")
+        return value.rstrip("/")
+
     @field_validator("trusted_proxies")
     @classmethod
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -124,14 +141,11 @@ class Settings(BaseSettings):
         return level
 
     @property
-    def listens_on_loopback(self) -> bool:
-        """Whether only this machine can reach the server."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+    def is_private(self) -> bool:
+        """Whether only this machine can reach the server: it listens on loopback, and no proxy passes others on."""
+        public_host = urlsplit(self.public_url).hostname if self.public_url else None
+        is_passed_on = bool(self.trusted_proxies) or (public_host is not None and not _is_loopback(public_host))
+        return _is_loopback(self.host) and not is_passed_on
 
     @property
     def accepted_hosts(self) -> frozenset[str]:

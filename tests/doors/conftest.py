@@ -31,7 +31,9 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def expendable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that may be reset at any time: nothing on it lasts from test to test."""
-    running = start_server(tmp_path_factory.mktemp("expendable") / "data", WEIGHHOUSE_WORKERS="2")
+    running = start_server(
+        tmp_path_factory.mktemp("expendable") / "data", WEIGHHOUSE_WORKERS="1", WEIGHHOUSE_LOGIN_ATTEMPTS="100000"
+    )
     yield running
     stop_server(running)
 

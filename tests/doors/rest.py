@@ -72,11 +72,12 @@ def post_package(
     files: Mapping[str, str | bytes] | None = None,
     *,
     headers: Mapping[str, str] | None = None,
-    **fields: str,
+    fields: Mapping[str, str] | None = None,
+    **more_fields: str,
 ) -> httpx.Response:
     """The answer to an upload of these files, by default of a small whole model."""
     content = zip_of(files if files is not None else small_model())
-    form = {"name": name, **({"version": version} if version is not None else {}), **fields}
+    form = {"name": name, **({"version": version} if version is not None else {}), **(fields or {}), **more_fields}
     return client.post("/package", data=form, files={"file": ("package.zip", content)}, headers=headers)
 
 
@@ -85,10 +86,13 @@ def publish(
     name: str | None = None,
     version: str = "1.0.0",
     files: Mapping[str, str | bytes] | None = None,
-    **fields: str,
+    fields: Mapping[str, str] | None = None,
+    **more_fields: str,
 ) -> str:
     """The id of a package that was just uploaded; it may still be being weighed."""
-    answer = post_package(client, name or fresh(), version, files, headers={"Prefer": "respond-async"}, **fields)
+    answer = post_package(
+        client, name or fresh(), version, files, headers={"Prefer": "respond-async"}, fields=fields, **more_fields
+    )
     assert answer.status_code in {201, 202}, answer.text
     return str(answer.json()["package_id"])
 

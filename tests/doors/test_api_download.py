@@ -13,7 +13,12 @@ import pytest
 from tests.conftest import ADMIN_PASSWORD, Server
 from tests.doors.rest import Account, client_of, fresh, problem, publish, register, sha256, sign_in, small_model
 
-_OF_EACH = {"README.md": "# A", "model.bin": b"weights", "train.csv": "a,b\n1,2\n", "run.py": "print(1)\n"}
+_OF_EACH: dict[str, str | bytes] = {
+    "README.md": "# A",
+    "model.bin": b"weights",
+    "train.csv": "a,b\n1,2\n",
+    "run.py": "print(1)\n",
+}
 _PATHS = {"weights": "model.bin", "datasets": "train.csv", "code": "run.py"}
 
 

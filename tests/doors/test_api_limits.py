@@ -1,6 +1,7 @@
 """Every limit, met and passed; bytes that no client should send."""
 
 import json
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -19,6 +20,7 @@ from tests.doors.rest import (
     register,
     sign_in,
 )
+from tests.make import zip_of
 
 _JSON = {"Content-Type": "application/json"}
 
@@ -184,13 +186,9 @@ def test_an_upload_over_the_limit_is_too_large_announced_or_not(strict: Server) 
     with client_of(strict, sign_in(strict, "admin", ADMIN_PASSWORD)) as client:
         name = fresh()
         noise = bytes(range(256)) * 1000
-        big = {"model.bin": noise, "README.md": "x"}
+        big: dict[str, str | bytes] = {"model.bin": noise, "README.md": "x"}
         assert post_package(client, fresh(), files={"a.bin": bytes(299_000)}).status_code == 201
         problem(post_package(client, fresh(), files={"a.bin": bytes(301_000)}), 413, "unpacks-too-far")
-        import zipfile
-
-        from tests.make import zip_of
-
         content = zip_of(big, method=zipfile.ZIP_STORED)
         form = {"name": name, "version": "1.0.0"}
         document = problem(

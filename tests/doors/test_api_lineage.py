@@ -52,7 +52,7 @@ def test_a_parent_is_shown_by_name_until_it_arrives_and_then_the_newest_version(
 def test_a_parent_is_found_by_its_model_url(uploader: Account) -> None:
     model = f"acme/{fresh('model')}"
     child_id = publish(uploader.client, files=child_of(model))
-    parent_id = publish(uploader.client, model_url=f"https://huggingface.co/{model}")
+    parent_id = publish(uploader.client, fields={"model_url": f"https://huggingface.co/{model}"})
     ids = [one["id"] for one in uploader.client.get(f"/package/{child_id}/lineage").json()["lineage"]]
     assert ids == [child_id, parent_id]
 

@@ -17,10 +17,12 @@ def weighed(uploader: Account) -> dict[str, object]:
         uploader.client,
         fresh(),
         files=small_model(),
-        description="A description",
-        model_url="https://huggingface.co/acme/model",
-        dataset_url="https://huggingface.co/datasets/acme/data",
-        code_url="https://github.com/acme/code",
+        fields={
+            "description": "A description",
+            "model_url": "https://huggingface.co/acme/model",
+            "dataset_url": "https://huggingface.co/datasets/acme/data",
+            "code_url": "https://github.com/acme/code",
+        },
     )
     assert answer.status_code == 201
     metadata: dict[str, object] = uploader.client.get(f"/package/{answer.json()['package_id']}/metadata").json()
@@ -109,7 +111,7 @@ def test_an_unknown_package_is_nowhere(admin: httpx.Client, reader: Account) -> 
 def quarantined(server: Server, uploader: Account) -> str:
     """A package that the scanner would call unsafe."""
     name = fresh("danger")
-    package_id = post_package(uploader.client, name).json()["package_id"]
+    package_id = str(post_package(uploader.client, name).json()["package_id"])
     sql(server, "UPDATE packages SET verdict = 'unsafe' WHERE id = %s", package_id)
     reasons = (
         "UPDATE files SET verdict = 'unsafe', reasons = '[\"runs code\"]' WHERE package_id = %s AND path = 'model.bin'"
@@ -142,7 +144,8 @@ def test_an_admin_releases_a_package_with_a_reason(
 ) -> None:
     address = f"/package/{quarantined}/release"
     problem(uploader.client.post(address, json={"reason": "Mine."}), 403, "permission-missing")
-    for body in ({}, {"reason": ""}, {"reason": None}, {"reason": "x" * 2001}, []):
+    bodies: tuple[object, ...] = ({}, {"reason": ""}, {"reason": None}, {"reason": "x" * 2001}, [])
+    for body in bodies:
         problem(admin.post(address, json=body), 422)
     released = admin.post(address, json={"reason": "Looked at by hand."})
     assert released.status_code == 200

@@ -2,7 +2,6 @@
 
 import json
 import secrets
-from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -33,12 +32,12 @@ def shelf(uploader: Account, other: Account, word: str) -> dict[str, str]:
         (other.client, f"{word}.gamma", "0.1.0", "gpl-3.0", "paints"),
     ):
         files = {"README.md": card.format(license_name, does)}
-        made[f"{name} {version}"] = publish(client, name, version, files, description=f"Describes {word}")
+        made[f"{name} {version}"] = publish(client, name, version, files, fields={"description": f"Describes {word}"})
     return made
 
 
 @pytest.fixture(scope="module")
-def ask(reader: Account, shelf: dict[str, str], word: str) -> Iterator["Ask"]:
+def ask(reader: Account, shelf: dict[str, str], word: str) -> "Ask":
     return Ask(reader.client, word)
 
 
@@ -118,7 +117,8 @@ def test_percent_underscore_and_backslash_mean_themselves(ask: Ask) -> None:
 
 
 def test_every_name_is_a_star_and_no_query_is_every_package(ask: Ask, reader: Account) -> None:
-    totals = [reader.client.post("/packages", json=body).json()["total"] for body in ([], [{}], [{"name": "*"}])]
+    bodies: tuple[list[dict[str, str]], ...] = ([], [{}], [{"name": "*"}])
+    totals = [reader.client.post("/packages", json=body).json()["total"] for body in bodies]
     assert totals[0] == totals[1] == totals[2] > 5
     assert ask.post({"name": "*", "regex": f"^{ask.word}[.]"}) == [".gamma 0.1.0"]
 

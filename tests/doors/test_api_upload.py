@@ -16,12 +16,14 @@ from tests.make import zip_of
 def nothing_of(client: httpx.Client, name: str) -> bool:
     """Whether no search knows the name."""
     found = client.post("/packages", json=[{"name": name}]).json()
-    return found["total"] == 0 and found["packages"] == []
+    return bool(found["total"] == 0 and found["packages"] == [])
 
 
 def test_an_upload_answers_with_the_score_and_everything_that_was_asked_for(uploader: Account) -> None:
     name = fresh()
-    answer = post_package(uploader.client, name, description="Words", model_url="https://huggingface.co/acme/model")
+    answer = post_package(
+        uploader.client, name, fields={"description": "Words", "model_url": "https://huggingface.co/acme/model"}
+    )
     assert answer.status_code == 201
     body = answer.json()
     assert body.keys() == {"package_id", "name", "version", "s3_path", "net_score", "message", "status", "warnings"}
@@ -146,7 +148,7 @@ def test_a_field_that_breaks_a_rule_is_named(uploader: Account, fields: dict[str
     ],
 )
 def test_an_address_that_could_mislead_is_malformed(uploader: Account, field: str, url: str) -> None:
-    document = problem(post_package(uploader.client, fresh(), **{field: url}), 400, "bad-url")
+    document = problem(post_package(uploader.client, fresh(), fields={field: url}), 400, "bad-url")
     assert document["field"] == field
 
 
@@ -244,7 +246,7 @@ def test_a_form_without_a_usable_boundary_is_malformed(uploader: Account, kind: 
 
 def test_fields_that_nobody_knows_are_ignored_and_none_sets_what_is_not_the_uploaders(uploader: Account) -> None:
     extra = {"verdict": "safe", "net_score": "1", "uploader_id": "x", "status": "evaluated", "id": "1", "license": "x"}
-    package_id = publish(uploader.client, **extra)
+    package_id = publish(uploader.client, fields=extra)
     shown = uploader.client.get(f"/package/{package_id}/metadata").json()
     assert shown["uploader_id"] == uploader.user_id
     assert shown["license"] == "mit"

@@ -6,7 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from weighhouse.rules.evidence import Claim, CodeTree, DatasetFacts, HubModel, Missing, Parent, Reason, Source
+from weighhouse.rules.evidence import (
+    Changesets,
+    Claim,
+    CodeTree,
+    Contributors,
+    DatasetFacts,
+    History,
+    HubModel,
+    Missing,
+    Parent,
+    Reason,
+    Source,
+)
 from weighhouse.rules.manifest import File, component_of
 
 AS_OF = datetime(2026, 1, 1, tzinfo=UTC)
@@ -14,6 +26,9 @@ AS_OF = datetime(2026, 1, 1, tzinfo=UTC)
 
 T = TypeVar("T")
 
+_NO_CODE_REPO = Missing(Reason.NO_CODE_REPO, "No repository was given; give one")
+_NOT_LOOKED_AT = Missing(Reason.UNREACHABLE, "The repository does not answer; try again")
+_NO_GITHUB_REPO = Missing(Reason.NO_GITHUB_REPO, "No GitHub repository was given; give one")
 _NO_CODE = CodeTree("package", Source("package", "test"), paths=(), texts={}, extras={}, findings=())
 
 
@@ -25,6 +40,7 @@ class PackageEvidence:
         sizes: Bytes of files whose content is shorter than the size that the manifest gives (large weights).
         card: The card; by default the README.md in `files`, else `""`.
         hub: By default what a package without `model_url` has: `no_evidence`.
+        history, contributors, hub_history, changesets: By default what a package without addresses has: no repository.
         undefined_names: The names for any program, or a function from the program to them.
         model_id: By default owner/name of `model_url`, else `name`.
     """
@@ -44,6 +60,11 @@ class PackageEvidence:
         claims: Sequence[Claim] | Missing = (),
         datasets: Sequence[DatasetFacts] | Missing = (),
         code: CodeTree | Missing = _NO_CODE,
+        linked_code: CodeTree | Missing = _NOT_LOOKED_AT,
+        history: History | Missing = _NO_CODE_REPO,
+        contributors: Contributors | Missing = _NO_CODE_REPO,
+        hub_history: History | Missing = _NO_CODE_REPO,
+        changesets: Changesets | Missing = _NO_GITHUB_REPO,
         undefined_names: Sequence[str] | Callable[[str], Sequence[str]] | Missing = (),
         parents: Sequence[Parent] | Missing = (),
     ) -> None:
@@ -60,6 +81,11 @@ class PackageEvidence:
         self._claims = claims
         self._datasets = datasets
         self._code = code
+        self._linked_code = linked_code
+        self._history = history
+        self._contributors = contributors
+        self._hub_history = hub_history
+        self._changesets = changesets
         self._undefined_names = undefined_names
         self._parents = parents
 
@@ -98,6 +124,21 @@ class PackageEvidence:
 
     def code(self) -> CodeTree:
         return _had(self._code)
+
+    def linked_code(self, address: str) -> CodeTree:
+        return _had(self._linked_code)
+
+    def history(self) -> History:
+        return _had(self._history)
+
+    def contributors(self) -> Contributors:
+        return _had(self._contributors)
+
+    def hub_history(self) -> History:
+        return _had(self._hub_history)
+
+    def changesets(self) -> Changesets:
+        return _had(self._changesets)
 
     def undefined_names(self, program: str) -> Sequence[str]:
         names = self._undefined_names

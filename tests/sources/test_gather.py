@@ -7,9 +7,20 @@ from typing import Any
 import pytest
 
 from tests.sources.test_files import Blobs, manifest_of
-from weighhouse.rules.evidence import CodeTree, DatasetFacts, Evidence, HubModel, Missing, Parent, Reason, Source
+from weighhouse.rules.evidence import (
+    Changesets,
+    CodeTree,
+    DatasetFacts,
+    Evidence,
+    History,
+    HubModel,
+    Missing,
+    Parent,
+    Reason,
+    Source,
+)
 from weighhouse.rules.parents import ParentRef
-from weighhouse.sources.gather import NoHub, PackageSources
+from weighhouse.sources.gather import NoHub, NoRepositories, PackageSources
 
 MODEL_URL = "https://huggingface.co/acme/tiny"
 CARD = "---\nlicense: mit\n---\n# Tiny\n"
@@ -178,10 +189,10 @@ class OneModelHub(NoHub):
     """A hub that knows one model and counts the questions."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.asked: list[str] = []
 
     def model(self, model_id: str) -> HubModel:
-        self.asked += 1
+        self.asked.append(model_id)
         return HubModel(model_id, "f" * 40, base_models=("base/one", "acme/tiny"))
 
     def card(self, model_id: str) -> str:
@@ -198,11 +209,12 @@ def test_a_hub_fills_the_gaps_once() -> None:
     assert [parent.name for parent in sources.parents()] == ["base/one"]
     assert sources.hub().sha == "f" * 40
     assert [one.state for one in sources.datasets()] == ["public"]
-    assert hub.asked == 1
+    # Once about the model, and once about the parent that this registry knows nothing of.
+    assert hub.asked == ["acme/tiny", "base/one"]
     assert Source("hub", "acme/tiny@" + "f" * 40) in sources.sources()
 
 
-class OneRepository:
+class OneRepository(NoRepositories):
     """Repositories that all hold one empty tree."""
 
     def tree(self, code_url: str) -> CodeTree:
@@ -246,3 +258,49 @@ def test_many_threads_get_one_answer() -> None:
     assert looked_up == [1]
     assert answers[0] is answers[5]
     assert sources.undefined_names("print(bird)") == ("bird",)
+
+
+class OneProject(NoRepositories):
+    """Repositories that all have one history and no tree; a name that ends in `gone` is a dead link."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def tree(self, code_url: str) -> CodeTree:
+        self.asked.append(code_url)
+        if code_url.endswith("gone"):
+            raise Missing(Reason.NO_CODE_REPO, "It is not there")
+        return CodeTree("repository", Source("git", "a/b@1"), (), {}, {}, ())
+
+    def history(self, code_url: str) -> History:
+        self.asked.append(code_url)
+        return History(Source("git", "a/b@1"), (), ())
+
+    def changesets(self, code_url: str) -> Changesets:
+        self.asked.append(code_url)
+        return Changesets(Source("github", "a/b@1 reviews"), ())
+
+
+def test_people_and_reviews_are_those_of_the_code_repository_asked_once() -> None:
+    project = OneProject()
+    sources = sources_of({"README.md": CARD}, code_url="https://github.com/a/b", repositories=project)
+    assert sources.history() is sources.history()
+    assert sources.changesets() is sources.changesets()
+    assert len(project.asked) == 2
+    assert {Source("git", "a/b@1"), Source("github", "a/b@1 reviews")} <= set(sources.sources())
+    assert reason_of(sources.contributors) is Reason.UNREACHABLE
+
+
+def test_without_addresses_there_is_no_repository() -> None:
+    sources = sources_of({"README.md": CARD})
+    for ask in (sources.history, sources.contributors, sources.hub_history):
+        assert reason_of(ask) is Reason.NO_CODE_REPO
+    assert reason_of(sources.changesets) is Reason.NO_GITHUB_REPO
+    assert reason_of(sources_of({"a.txt": ""}, model_url=MODEL_URL).hub_history) is Reason.UNREACHABLE
+
+
+def test_a_dead_link_leaves_the_packages_own_code() -> None:
+    sources = sources_of({"run.py": "x = 1\n"}, code_url="https://github.com/a/gone", repositories=OneProject())
+    assert (sources.code().origin, list(sources.code().texts)) == ("package", ["run.py"])
+    assert reason_of(lambda: sources.linked_code("https://github.com/b/gone")) is Reason.NO_CODE_REPO
+    assert sources.linked_code("https://github.com/b/there").origin == "repository"

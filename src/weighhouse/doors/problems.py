@@ -49,6 +49,14 @@ _HTTP_ADVICE = {
 }
 
 
+_OTHERS: Mapping[str, tuple[int, str]] = {
+    "http-error": (400, "Http error"),
+    "method-not-allowed": (405, "Method not allowed"),
+    "unsupported-media-type": (415, "Unsupported media type"),
+    "internal-error": (500, "Internal error"),
+}
+
+
 class BodyMalformed(Malformed):
     """The body is not acceptable JSON."""
 
@@ -84,6 +92,19 @@ def known_problems() -> Iterator[type[RegistryError]]:
     return iter(sorted(kinds, key=lambda kind: kind.__name__))
 
 
+def explain(kind: str) -> tuple[int, str] | None:
+    """Status and title of a kind of problem; `None` when no problem is of that kind."""
+    for error in known_problems():
+        if slug(error) == kind:
+            return status_of(error), title_of(error)
+    return _OTHERS.get(kind)
+
+
+def title_of(error: type[RegistryError]) -> str:
+    """What a kind of error means, in one line."""
+    return (error.__doc__ or "").strip().splitlines()[0].rstrip(".")
+
+
 def install(api: FastAPI) -> None:
     """Answers every error of the app as a problem document."""
     api.add_exception_handler(RegistryError, _registry_error)
@@ -112,7 +133,6 @@ def problem(
 def problem_of(scope: MutableMapping[str, Any], error: RegistryError) -> Response:
     """The problem document of a registry error."""
     kind = type(error)
-    title = (kind.__doc__ or "").strip().splitlines()[0].rstrip(".")
     status = status_of(kind)
     headers = {}
     if (seconds := getattr(error, "retry_after_seconds", None)) is not None:
@@ -124,7 +144,7 @@ def problem_of(scope: MutableMapping[str, Any], error: RegistryError) -> Respons
     members = {name: value for name, value in error.members.items() if value not in (None, "")}
     if isinstance(error, Invalid) and error.field:
         members["errors"] = [{"field": error.field, "detail": error.detail}]
-    return problem(scope, status, slug(kind), title, error.detail, members, headers)
+    return problem(scope, status, slug(kind), title_of(kind), error.detail, members, headers)
 
 
 async def _registry_error(request: Request, error: Exception) -> Response:

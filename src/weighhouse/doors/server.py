@@ -5,16 +5,15 @@ import logging
 import os
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import unquote_to_bytes
 from uuid import UUID, uuid4
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI
 from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
@@ -23,10 +22,10 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from weighhouse.app import App
 from weighhouse.doors import problems
-from weighhouse.doors.api import accounts, packages, search, system, uploads
+from weighhouse.doors.api import accounts, ingest, licenses, packages, search, system, uploads
+from weighhouse.doors.caller import share_visit
 from weighhouse.registry.monitor import Recorder
 from weighhouse.registry.monitor import Request as AnsweredRequest
-from weighhouse.rules import strictjson
 from weighhouse.rules.errors import Invalid, Malformed, RegistryError, TooLarge
 from weighhouse.rules.permissions import Caller
 
@@ -36,11 +35,12 @@ MAX_PATH_BYTES = 8 * 1024
 _log = logging.getLogger("weighhouse.requests")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
-_SAFE_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-}
+# As they go over the wire: these are added to every answer.
+_SAFE_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
 # The API's own pages: scripts from here only; both viewers set styles from their scripts and draw with data images.
 _PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; "
@@ -84,33 +84,6 @@ class QueryRefused(Invalid):
         super().__init__("The query holds a NUL character or bytes that are not UTF-8. Leave them out.", field="query")
 
 
-class _StrictRequest(Request):
-    """A request whose JSON body is read strictly."""
-
-    async def json(self) -> Any:
-        """The body.
-
-        Raises:
-            UnacceptableJson: It is not JSON that everybody reads alike.
-        """
-        if not hasattr(self, "_json"):
-            self._json = strictjson.loads(await self.body())
-        return self._json
-
-
-class _StrictRoute(APIRoute):
-    """A route that reads JSON strictly."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler."""
-        handler = super().get_route_handler()
-
-        async def handle(request: Request) -> Response:
-            return await handler(_StrictRequest(request.scope, request.receive))
-
-        return handle
-
-
 def make_app(registry: App) -> FastAPI:
     """The ASGI application of a registry."""
     boot_id = os.environ.get("WEIGHHOUSE_BOOT_ID")
@@ -135,11 +108,17 @@ def make_app(registry: App) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     api.state.registry = registry
-    api.router.route_class = _StrictRoute
-    for door in (accounts, search, uploads, packages, system):
-        door.router.route_class = _StrictRoute
-        api.include_router(door.router)
-    api.include_router(system.pages)
+    for router in (
+        accounts.router,
+        search.router,
+        uploads.router,
+        ingest.router,
+        licenses.router,
+        packages.router,
+        system.router,
+        system.pages,
+    ):
+        _mount(api, router)
     api.mount("/static", StaticFiles(directory=system.STATIC), name="static")
     problems.install(api)
     api.add_middleware(Gate, registry=registry, recorder=recorder)
@@ -147,6 +126,15 @@ def make_app(registry: App) -> FastAPI:
         # Outermost, so that throttle, history and logs see the client's address and not the proxy's.
         api.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(registry.settings.trusted_proxies))
     return api
+
+
+def _mount(api: FastAPI, router: APIRouter) -> None:
+    """Has the app answer for the routes of a router. Included as a whole, each request would be matched twice."""
+    for route in router.routes:
+        if isinstance(route, APIRoute):
+            route.unique_id = route.name
+            share_visit(route)
+        api.router.routes.append(route)
 
 
 class Gate:
@@ -184,15 +172,12 @@ class Gate:
     def _take_down(self, visit: "_Visit") -> None:
         request = visit.answered()
         self._recorder.take(request)
-        _log.log(
-            logging.getLevelName(request.level),
-            "%s %s %d %.1f ms",
-            request.method,
-            request.path,
-            request.status_code,
-            request.duration_ms,
-            extra={"request_id": request.request_id, "username": request.username},
-        )
+        level = getattr(logging, request.level)
+        if _log.isEnabledFor(level):
+            told = (request.method, request.path, request.status_code, request.duration_ms)
+            extra = {"request_id": request.request_id, "username": request.username}
+            # Not by `log`, which walks the stack for a place in the code that no line shows.
+            _log.handle(_log.makeRecord(_log.name, level, "", 0, "%s %s %d %.1f ms", told, None, extra=extra))
 
 
 class _Visit:
@@ -211,19 +196,25 @@ class _Visit:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._status = message["status"]
-            headers = MutableHeaders(scope=message)
-            headers["X-Request-ID"] = self.request_id
-            for name, value in _SAFE_HEADERS.items():
-                headers.setdefault(name, value)
-            path = self._scope["path"]
-            if path in _PAGES:
-                headers["Content-Security-Policy"] = _PAGE_POLICY
-            if not path.startswith("/static/"):
-                headers.setdefault("Cache-Control", "no-store")
-            caller = self._scope["state"].get("caller")
-            if caller is not None:
-                _rate_limit(headers, caller)
+            message["headers"] = [*message.get("headers", ()), *self._added(message)]
         await self._send(message)
+
+    def _added(self, message: Message) -> Iterator[tuple[bytes, bytes]]:
+        """What every answer carries, unless the route said it itself."""
+        said = {name.lower() for name, _ in message.get("headers", ())}
+        path = self._scope["path"]
+        yield b"x-request-id", self.request_id.encode()
+        if path in _PAGES:
+            said.add(b"content-security-policy")
+            yield b"content-security-policy", _PAGE_POLICY.encode()
+        for name, value in _SAFE_HEADERS:
+            if name not in said:
+                yield name, value
+        if b"cache-control" not in said and (not path.startswith("/static/") or message["status"] >= 400):
+            yield b"cache-control", b"no-store"
+        caller = self._scope["state"].get("caller")
+        if caller is not None:
+            yield from _rate_limit(caller)
 
     async def fail(self, answer: Response, receive: Receive) -> None:
         """Sends a problem, unless an answer has begun; then the connection is cut, so that nobody takes it for whole."""
@@ -305,8 +296,8 @@ def _bounded(scope: Scope, receive: Receive) -> Receive:
     return receive_bounded
 
 
-def _rate_limit(headers: MutableHeaders, caller: Caller) -> None:
+def _rate_limit(caller: Caller) -> Iterator[tuple[bytes, bytes]]:
     """What the token is still good for (IETF draft *RateLimit header fields for HTTP*)."""
     seconds = max(0, int((caller.expires_at - datetime.now(UTC)).total_seconds()))
-    headers["RateLimit-Policy"] = f'"token";q={caller.calls_limit}'
-    headers["RateLimit"] = f'"token";r={caller.calls_remaining};t={seconds}'
+    yield b"ratelimit-policy", f'"token";q={caller.calls_limit}'.encode()
+    yield b"ratelimit", f'"token";r={caller.calls_remaining};t={seconds}'.encode()

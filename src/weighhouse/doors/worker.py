@@ -64,7 +64,8 @@ def _queue(app: App) -> procrastinate.App:
         _log.info("nightly sweep of %d", timestamp)
         sweep(app)
 
-    @queue.periodic(cron="* * * * *")
+    # The sixth field is seconds.
+    @queue.periodic(cron="* * * * * */10")
     @queue.task(name="retry stalled")
     async def retry_stalled(timestamp: int) -> None:
         """Takes up again the jobs of workers that died."""

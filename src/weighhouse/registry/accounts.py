@@ -96,19 +96,19 @@ class GivenToken:
 
 
 # Identity, permissions and budget in one statement: the row that proves the token is the row that counts the call.
-_TAKE_CALL = text("""
+_TAKE_CALL = """
     UPDATE tokens SET calls_used = calls_used + 1, last_used_at = now()
     FROM users
-    WHERE token_sha256 = :token_sha256 AND users.id = tokens.user_id
+    WHERE token_sha256 = %(token_sha256)s AND users.id = tokens.user_id
       AND calls_used < calls_limit AND revoked_at IS NULL AND expires_at > now()
     RETURNING tokens.id AS token_id, users.id AS user_id, users.username, users.permissions,
               calls_limit, calls_limit - calls_used AS calls_remaining, expires_at
-""")
+"""
 
-_WHY_NOT = text("""
+_WHY_NOT = """
     SELECT calls_limit FROM tokens
-    WHERE token_sha256 = :token_sha256 AND calls_used >= calls_limit AND revoked_at IS NULL AND expires_at > now()
-""")
+    WHERE token_sha256 = %(token_sha256)s AND calls_used >= calls_limit AND revoked_at IS NULL AND expires_at > now()
+"""
 
 
 def take_call(app: App, secret: str) -> Caller:
@@ -255,13 +255,16 @@ def list_users(tx: Session, caller: Caller, *, cursor: UUID | None = None, limit
     return page_of(tx.scalars(query).all(), limit, lambda user: str(user.id), total=total)
 
 
-def find_user(tx: Session, user_id: UUID) -> User:
+def find_user(tx: Session, user_id: UUID, *, lock: bool = False) -> User:
     """The user of this id.
+
+    Args:
+        lock: Keep them from being changed or deleted by others until the transaction ends.
 
     Raises:
         UserNotFound: There is none.
     """
-    user = tx.get(User, user_id)
+    user = tx.get(User, user_id, with_for_update=True if lock else None)
     if user is None:
         raise UserNotFound(user_id)
     return user
@@ -278,7 +281,7 @@ def set_permissions(tx: Session, caller: Caller, user_id: UUID, permissions: Ite
     """
     caller.require(Permission.ADMIN)
     granted = parse_permissions(permissions)
-    user = find_user(tx, user_id)
+    user = find_user(tx, user_id, lock=True)
     if user.is_default and Permission.ADMIN not in granted:
         raise DefaultAdminProtected
     user.permissions = _stored(granted)
@@ -307,7 +310,7 @@ def set_password(app: App, caller: Caller, user_id: UUID, password: str, current
     ):
         raise CurrentPasswordWrong
     with app.db.write() as tx:
-        user = find_user(tx, user_id)
+        user = find_user(tx, user_id, lock=True)
         user.password_hash = new_hash
         tx.execute(update(Token).where(Token.user_id == user_id).values(revoked_at=func.now()))
         record(tx, caller, "set password", f"user {user.username}")
@@ -329,7 +332,7 @@ def delete_user(tx: Session, caller: Caller, user_id: UUID) -> User:
         DefaultAdminProtected: It is the default admin.
     """
     _require_self_or_admin(caller, user_id)
-    user = find_user(tx, user_id)
+    user = find_user(tx, user_id, lock=True)
     if user.is_default:
         raise DefaultAdminProtected
     tx.execute(delete(User).where(User.id == user_id))
@@ -393,7 +396,7 @@ def _stored(permissions: frozenset[Permission]) -> list[str]:
 
 
 def _sha256(secret: str) -> bytes:
-    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
 def _hash(password: str) -> str:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from weighhouse.app import App
 from weighhouse.registry.paging import Page, page_of
-from weighhouse.registry.visible import find_package
+from weighhouse.registry.visible import find_package, still_there
 from weighhouse.rules import manifest
 from weighhouse.rules.errors import Denied
 from weighhouse.rules.manifest import ASKABLE, Choice, Component, File
@@ -93,9 +93,10 @@ def offer_download(
         PackageNotFound: There is no such package.
         Quarantined: It is unsafe, and no admin released it.
         ComponentsMissing: It has none of the components asked for.
+        TokenRefused: The caller was deleted meanwhile.
     """
     caller.require(Permission.DOWNLOAD)
-    with app.db.write() as tx:
+    with still_there(package_id), app.db.write() as tx:
         package = find_package(tx, caller, package_id)
         _require_released(tx, package)
         choice = _choose(tx, package_id, wanted)

@@ -2,48 +2,31 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from weighhouse.app import App
 from weighhouse.registry.audit import record
+from weighhouse.registry.evidence import Subject, find_subject, open_evidence
 from weighhouse.registry.paging import Page, page_of
 from weighhouse.registry.visible import find_package
 from weighhouse.rules.errors import NotFound
-from weighhouse.rules.evidence import Evidence, Missing, Parent, Reason
-from weighhouse.rules.manifest import Component, File
 from weighhouse.rules.metrics.net import WEIGHTS, weigh
-from weighhouse.rules.metrics.result import METRICS_VERSION, Result, Status, inconclusive
-from weighhouse.rules.metrics.weigh import METRICS, VERSIONS, judge
-from weighhouse.rules.parents import ParentRef
+from weighhouse.rules.metrics.result import METRICS_VERSION, Result, Status
+from weighhouse.rules.metrics.weigh import VERSIONS
 from weighhouse.rules.permissions import Caller, Permission
-from weighhouse.sources.gather import PackageSources
+from weighhouse.sources.measure import Timed, measure_all, milliseconds_since
 from weighhouse.store import jobs
-from weighhouse.store.tables import Blob, Evaluation, LineageEdge, MetricRow, Package, PackageFile
-
-EVALUATION_SECONDS = 120
-"""Metrics still unfinished then are `inconclusive/timeout` (metrics specification, section 1)."""
-
-# Each metric has a thread of its own, so that none waits for another's evidence.
-_THREADS = len(WEIGHTS)
+from weighhouse.store.tables import Evaluation, LineageEdge, MetricRow, Package
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Timed:
-    """A metric's result and the wall time it took, evidence it waited for included."""
-
-    result: Result
-    latency_ms: int
 
 
 @dataclass(frozen=True)
@@ -55,6 +38,21 @@ class EvaluationState:
     verdict: str
 
 
+@dataclass(frozen=True)
+class Weighing:
+    """A finished evaluation that is not recorded yet."""
+
+    as_of: datetime
+    timed: Mapping[str, Timed]
+    evidence_digest: str
+    latency_ms: int
+
+    @property
+    def results(self) -> Mapping[str, Result]:
+        """The result of each metric."""
+        return {name: entry.result for name, entry in self.timed.items()}
+
+
 def request_evaluation(tx: Session, caller: Caller, package_id: UUID) -> int:
     """Weighs a package again; its history is kept. Returns the job's id.
 
@@ -63,7 +61,7 @@ def request_evaluation(tx: Session, caller: Caller, package_id: UUID) -> int:
         PackageNotFound: There is no such package.
     """
     caller.require(Permission.UPLOAD)
-    package = find_package(tx, caller, package_id)
+    package = find_package(tx, caller, package_id, lock=True)
     tx.execute(update(Package).where(Package.id == package_id).values(status="evaluating"))
     record(tx, caller, "evaluate package", f"package {package.name} {package.version}")
     return jobs.enqueue(tx, jobs.EVALUATE, lock=str(package_id), package_id=str(package_id))
@@ -110,16 +108,27 @@ def run_evaluation(app: App, package_id: UUID, job_id: int) -> None:
     Raises:
         Away: The database or the store does not answer; the job is to be tried again.
     """
-    sources = _open_sources(app, package_id)
-    if sources is None:
+    with app.db.read(snapshot=True) as tx:
+        subject = find_subject(tx, package_id)
+    if subject is None:
         _log.info("package %s is gone, nothing to weigh", package_id)
         return
+    weighing = weigh_subject(app, subject)
+    with app.db.write() as tx:
+        record_weighing(tx, package_id, job_id, weighing)
+
+
+def weigh_subject(app: App, subject: Subject) -> Weighing:
+    """The result of every metric for a subject. No transaction is open while the metrics run.
+
+    Raises:
+        Away: The database or the store does not answer.
+    """
     as_of = datetime.now(UTC)
     started = time.monotonic()
-    timed = measure_all(sources, as_of)
-    latency_ms = _milliseconds(started)
-    with app.db.write() as tx:
-        _record(tx, package_id, job_id, as_of, timed, sources.evidence_digest(), latency_ms)
+    with open_evidence(app, subject) as evidence:
+        timed = measure_all(evidence, as_of)
+        return Weighing(as_of, timed, evidence.evidence_digest(), milliseconds_since(started))
 
 
 def fail_evaluation(app: App, package_id: UUID) -> None:
@@ -128,153 +137,34 @@ def fail_evaluation(app: App, package_id: UUID) -> None:
         tx.execute(update(Package).where(Package.id == package_id).values(status="failed"))
 
 
-def measure_all(evidence: Evidence, as_of: datetime, *, seconds: float = EVALUATION_SECONDS) -> Mapping[str, Timed]:
-    """The result of every metric. They run side by side; none can delay or change another.
+def record_weighing(tx: Session, package_id: UUID, job_id: int, weighing: Weighing) -> None:
+    """Makes a weighing the package's evaluation; a second one of the same job changes nothing.
 
     Args:
-        as_of: The only clock that a metric reads, UTC.
-        seconds: Wall time after which a metric still running is inconclusive.
+        job_id: The job that ran it; 0 for the one that admitted the package.
     """
-    pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="metric")
-    futures = {name: pool.submit(_timed, name, evidence, as_of) for name in METRICS}
-    wait(futures.values(), timeout=seconds)
-    pool.shutdown(wait=False, cancel_futures=True)
-    return {name: _outcome(name, future, seconds) for name, future in futures.items()}
-
-
-def _timed(name: str, evidence: Evidence, as_of: datetime) -> Timed:
-    started = time.monotonic()
-    result = judge(name, evidence, as_of)
-    return Timed(result, _milliseconds(started))
-
-
-def _outcome(name: str, future: Future[Timed], seconds: float) -> Timed:
-    if future.done() and not future.cancelled():
-        return future.result()
-    missing = Missing(Reason.TIMEOUT, f"The evidence was not there after {seconds:g} seconds; evaluate again later")
-    return Timed(inconclusive(name, missing), int(seconds * 1000))
-
-
-def _milliseconds(started: float) -> int:
-    return max(1, -int((started - time.monotonic()) * 1000 // 1))
-
-
-def _open_sources(app: App, package_id: UUID) -> PackageSources | None:
-    with app.db.read(snapshot=True) as tx:
-        package = tx.get(Package, package_id)
-        if package is None:
-            return None
-        files = _files(tx, package_id)
-
-    def read(sha256: str, start: int, length: int) -> bytes:
-        return b"".join(app.blobs.read(sha256, start, length))
-
-    def look_up(references: Sequence[ParentRef]) -> Sequence[Parent]:
-        with app.db.read(snapshot=True) as tx:
-            return list(_parents(tx, package_id, references))
-
-    return PackageSources(
-        name=package.name,
-        files=files,
-        read=read,
-        look_up=look_up,
-        model_url=package.model_url,
-        dataset_url=package.dataset_url,
-        code_url=package.code_url,
-    )
-
-
-def _files(tx: Session, package_id: UUID) -> Sequence[File]:
-    query = (
-        select(PackageFile.path, PackageFile.size_bytes, PackageFile.sha256, Blob.crc32, PackageFile.component)
-        .join(Blob, Blob.sha256 == PackageFile.sha256)
-        .where(PackageFile.package_id == package_id)
-        .order_by(PackageFile.path)
-    )
-    return [File(row[0], row[1], row[2].hex(), row[3], Component(row[4])) for row in tx.execute(query)]
-
-
-def _parents(tx: Session, package_id: UUID, references: Sequence[ParentRef]) -> Iterator[Parent]:
-    """What the registry knows of each parent: the newest version of that name, or the package of that model."""
-    keys = [reference.name.lower() for reference in references]
-    query = (
-        select(Package.id, Package.name_key, Package.model_key, Package.net_score, Package.license)
-        .where(or_(Package.name_key.in_(keys), Package.model_key.in_(keys)), Package.id != package_id)
-        .order_by(Package.name_key, Package.version_key.desc())
-    )
-    rows = tx.execute(query).all()
-    above = _ancestors(tx, [row.id for row in rows])
-    for reference in references:
-        key = reference.name.lower()
-        named = [row for row in rows if row.name_key == key] or [row for row in rows if row.model_key == key]
-        if not named:
-            if not reference.maybe_local_name:
-                yield Parent(reference.name, reference.relation, reference.named_in)
-            continue
-        found = named[0]
-        yield Parent(
-            name=reference.name,
-            relation=reference.relation,
-            named_in=reference.named_in,
-            in_registry=True,
-            net_score=found.net_score,
-            license=found.license,
-            closes_cycle=package_id in above.get(found.id, frozenset()),
-        )
-
-
-def _ancestors(tx: Session, package_ids: Sequence[UUID]) -> Mapping[UUID, frozenset[UUID]]:
-    """Ids of all ancestors of each of these packages, at most 32 steps up."""
-    start = select(Package.id.label("origin"), Package.id.label("id"), Package.id.label("via")).where(
-        Package.id.in_(package_ids)
-    )
-    tree = start.cte("tree", recursive=True)
-    parent = select(Package).subquery()
-    step = (
-        select(tree.c.origin, parent.c.id, LineageEdge.package_id)
-        .select_from(tree)
-        .join(LineageEdge, LineageEdge.package_id == tree.c.id)
-        .join(parent, or_(parent.c.name_key == LineageEdge.parent_key, parent.c.model_key == LineageEdge.parent_key))
-    )
-    tree = tree.union(step)
-    found: dict[UUID, set[UUID]] = {}
-    for origin, ancestor in tx.execute(select(tree.c.origin, tree.c.id).distinct()):
-        if origin != ancestor:
-            found.setdefault(origin, set()).add(ancestor)
-    return {origin: frozenset(ancestors) for origin, ancestors in found.items()}
-
-
-def _record(
-    tx: Session,
-    package_id: UUID,
-    job_id: int,
-    as_of: datetime,
-    timed: Mapping[str, Timed],
-    evidence_digest: str,
-    latency_ms: int,
-) -> None:
     # The lock makes a second run of the same job, or a delete, wait until this one is recorded.
     package = tx.scalar(select(Package).where(Package.id == package_id).with_for_update())
     if package is None:
         return
-    net = weigh({name: entry.result for name, entry in timed.items()})
+    net = weigh(weighing.results)
     evaluation = {
         "package_id": package_id,
         "job_id": job_id,
-        "as_of": as_of,
+        "as_of": weighing.as_of,
         "metrics_version": METRICS_VERSION,
-        "evidence_digest": evidence_digest,
+        "evidence_digest": weighing.evidence_digest,
         "net_score": net.score,
         "coverage": net.coverage,
         "net_low": net.low,
         "net_high": net.high,
         "weights": dict(WEIGHTS),
-        "latency_ms": latency_ms,
+        "latency_ms": weighing.latency_ms,
     }
     evaluation_id = tx.scalar(insert(Evaluation).values(evaluation).on_conflict_do_nothing().returning(Evaluation.id))
     if evaluation_id is None:
         return
-    tx.add_all(_metric_row(evaluation_id, name, entry) for name, entry in timed.items())
+    tx.add_all(_metric_row(evaluation_id, name, entry) for name, entry in weighing.timed.items())
     package.evaluation_id, package.net_score, package.status = evaluation_id, net.score, "evaluated"
     package.is_stale = False
     children = select(LineageEdge.package_id).where(

@@ -9,10 +9,13 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from weighhouse.app import App
-from weighhouse.store.tables import Blob, Boot, LoginFailure, PackageFile, Token
+from weighhouse.store.tables import Blob, Boot, CachedEvidence, LoginFailure, PackageFile, Token
 
 GRACE = timedelta(hours=24)
 """How long bytes without a package are spared: an upload may be about to record them."""
+
+KEPT_EVIDENCE = timedelta(days=90)
+"""How long an answer of a source that nobody asked for again is kept."""
 
 _BATCH = 200
 
@@ -41,6 +44,7 @@ def sweep(app: App, *, grace: timedelta = GRACE) -> int:
     with app.db.write() as tx:
         tx.execute(delete(Token).where(Token.expires_at < func.now() - timedelta(days=1)))
         tx.execute(delete(LoginFailure).where(LoginFailure.failed_at < func.now() - timedelta(hours=1)))
+        tx.execute(delete(CachedEvidence).where(CachedEvidence.used_at < func.now() - KEPT_EVIDENCE))
         tx.execute(delete(Boot).where(Boot.seen_at < func.now() - timedelta(days=7)))
     if swept:
         _log.info("swept %d blobs", swept)
@@ -84,6 +88,15 @@ def sweep_blobs(app: App, sha256s: Iterable[bytes]) -> int:
                 app.blobs.delete(sha256.hex())
         swept += len(gone)
     return swept
+
+
+def forget_unrecorded(app: App, sha256s: Iterable[bytes]) -> int:
+    """Removes those of these blobs that were never recorded: what they were kept for was refused. Returns how many.
+
+    Raises:
+        Away: The database or the store does not answer; what is left is swept in time.
+    """
+    return sum(_remove_unrecorded(app, sha256) for sha256 in sorted(set(sha256s)))
 
 
 def _sweep_unrecorded(app: App, before: datetime) -> int:

@@ -17,7 +17,7 @@ from weighhouse.registry.visible import PackageNotFound, find_package, is_visibl
 from weighhouse.rules.errors import Away, Conflict
 from weighhouse.rules.permissions import Caller, Permission
 from weighhouse.store.blobs import package_key
-from weighhouse.store.tables import Package, PackageFile, TakenVersion
+from weighhouse.store.tables import Evaluation, Package, PackageFile, TakenVersion
 
 FILES_SHOWN = 1000
 
@@ -39,7 +39,7 @@ class Description:
     downloads: int
     average_rating: float | None
     ratings: int
-    evaluation: Mapping[str, Any] | None
+    evaluation: Evaluation | None
     metrics: Sequence[Mapping[str, Any]]
     files: Sequence[Mapping[str, Any]]
     """The first 1,000, by path."""
@@ -51,7 +51,6 @@ class Description:
 _PARTS = (
     "(SELECT downloads FROM download_counts WHERE package_id = packages.id)",
     "(SELECT json_build_array(round(avg(score), 2)::float8, count(*)) FROM ratings WHERE package_id = packages.id)",
-    "(SELECT to_json(e) FROM evaluations e WHERE e.id = packages.evaluation_id)",
     """(SELECT json_agg(json_build_object(
           'metric', metric, 'version', version, 'status', status, 'score', score, 'latency_ms', latency_ms,
           'method', method, 'reason_code', reason_code, 'reasons', reasons, 'inputs', inputs, 'sources', sources))
@@ -71,7 +70,9 @@ _PARTS = (
           ORDER BY t.name_key = l.parent_key DESC, t.version_key DESC LIMIT 1) t ON true
         WHERE l.package_id = packages.id)""",
 )
-_DESCRIBE: Select[*tuple[Any, ...]] = select(Package, *(literal_column(part) for part in _PARTS))
+_DESCRIBE: Select[*tuple[Any, ...]] = select(Package, Evaluation, *(literal_column(part) for part in _PARTS)).outerjoin(
+    Evaluation, Evaluation.id == Package.evaluation_id
+)
 
 
 def describe_package(tx: Session, caller: Caller, package_id: UUID) -> Description:
@@ -85,7 +86,7 @@ def describe_package(tx: Session, caller: Caller, package_id: UUID) -> Descripti
     row = tx.execute(_DESCRIBE.where(Package.id == package_id, is_visible(caller))).one_or_none()
     if row is None:
         raise PackageNotFound(package_id)
-    package, downloads, ratings, evaluation, metrics, files, components, parents = row
+    package, evaluation, downloads, ratings, metrics, files, components, parents = row
     return Description(
         package=package,
         downloads=downloads or 0,
@@ -133,7 +134,7 @@ def release_package(tx: Session, caller: Caller, package_id: UUID, reason: str) 
         NotQuarantined: It is not in quarantine.
     """
     caller.require(Permission.ADMIN)
-    package = find_package(tx, caller, package_id)
+    package = find_package(tx, caller, package_id, lock=True)
     if package.verdict != "unsafe" or package.released_at is not None:
         raise NotQuarantined
     tx.execute(update(Package).where(Package.id == package_id).values(released_at=func.now(), release_reason=reason))
@@ -157,7 +158,7 @@ def delete_package(app: App, caller: Caller, package_id: UUID, *, release: bool 
     """
     caller.require(Permission.ADMIN)
     with app.db.write() as tx:
-        package = find_package(tx, caller, package_id)
+        package = find_package(tx, caller, package_id, lock=True)
         blobs = tx.scalars(select(PackageFile.sha256).where(PackageFile.package_id == package_id).distinct()).all()
         tx.execute(delete(Package).where(Package.id == package_id))
         if release:

@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from weighhouse.registry.paging import Page, page_of
-from weighhouse.registry.visible import find_package
+from weighhouse.registry.visible import find_package, still_there
 from weighhouse.rules.errors import Invalid
 from weighhouse.rules.permissions import Caller, Permission
 from weighhouse.store.tables import Rating, User
@@ -48,6 +48,7 @@ def rate_package(tx: Session, caller: Caller, package_id: UUID, score: int, *, r
         PermissionMissing: The caller may not search.
         InvalidRating: The stars are not 1 to 5, or the review is too long.
         PackageNotFound: There is no such package.
+        TokenRefused: The caller was deleted meanwhile.
     """
     caller.require(Permission.SEARCH)
     if not 1 <= score <= 5:
@@ -56,12 +57,12 @@ def rate_package(tx: Session, caller: Caller, package_id: UUID, score: int, *, r
         raise InvalidRating(f"A review has at most {MAX_REVIEW_CHARACTERS} characters.", field="review")
     find_package(tx, caller, package_id)
     vote = insert(Rating).values(package_id=package_id, user_id=caller.user_id, score=score, review=review)
-    tx.execute(
-        vote.on_conflict_do_update(
-            index_elements=[Rating.package_id, Rating.user_id],
-            set_={"score": score, "review": review, "rated_at": func.now()},
-        )
+    vote = vote.on_conflict_do_update(
+        index_elements=[Rating.package_id, Rating.user_id],
+        set_={"score": score, "review": review, "rated_at": func.now()},
     )
+    with still_there(package_id):
+        tx.execute(vote)
     query = select(func.avg(Rating.score), func.count()).where(Rating.package_id == package_id)
     average, count = tx.execute(query).one()
     return Rated(package_id, score, round(float(average), 2), count)

@@ -12,8 +12,9 @@ from sqlalchemy.orm import Session
 from weighhouse.app import App
 from weighhouse.registry.accounts import TokenRefused
 from weighhouse.registry.audit import record
+from weighhouse.registry.evaluate import Weighing, record_weighing
 from weighhouse.rules import manifest
-from weighhouse.rules.errors import Conflict, Denied
+from weighhouse.rules.errors import Away, Conflict, Denied
 from weighhouse.rules.lookalikes import Lookalike, compare, lookalike_key, swapped_key
 from weighhouse.rules.names import PackageName, name_key, namespace_of
 from weighhouse.rules.parents import ParentRef
@@ -95,6 +96,8 @@ class Submission:
     dataset_url: str | None = None
     code_url: str | None = None
     parents: Sequence[ParentRef] = ()
+    source_revision: str | None = None
+    """The commit that an ingest took it from."""
 
     @property
     def manifest_sha256(self) -> bytes:
@@ -110,17 +113,28 @@ class Recorded:
     lookalikes: Sequence[Lookalike] = field(default=())
 
 
-def record_package(app: App, caller: Caller, submission: Submission, staged: Sequence[Staged]) -> Recorded:
+class FileGone(Away):
+    """A file that was kept already has been swept."""
+
+    def __init__(self) -> None:
+        super().__init__("A file that was here before was just removed, with the last package that held it. Try again.")
+
+
+def record_package(
+    app: App, caller: Caller, submission: Submission, staged: Sequence[Staged], *, weighing: Weighing | None = None
+) -> Recorded:
     """Makes the submission a package; before the commit nobody sees any of it, afterwards everybody all of it.
 
     Args:
-        staged: The bytes of its files, adopted, and not discarded before this returns.
+        staged: The bytes of its files, adopted, and not discarded before this returns; none for a file that is kept already.
+        weighing: Its evaluation, when that came first; else a job is asked for one.
 
     Raises:
         NameOwned, NamespaceOwned: The name belongs to somebody else.
         NameConfusing: The name looks like another's, and this registry refuses that.
         VersionExists: The version was published before.
         TokenRefused: The caller was deleted meanwhile.
+        FileGone: A file without staged bytes is not kept any more.
         Away: The database or the store does not answer.
     """
     lookalikes: Sequence[Lookalike] = ()
@@ -132,11 +146,15 @@ def record_package(app: App, caller: Caller, submission: Submission, staged: Seq
             if lookalikes and app.settings.confusion_block and not caller.is_admin:
                 raise NameConfusing(lookalikes[0].existing, lookalikes[0].reason)
             _claim_version(tx, name, submission)
-            _hold_blobs(app, tx, staged)
+            _hold_blobs(app, tx, submission.files, staged)
             package = _insert(tx, caller, name, submission)
             tx.add_all(_confusion(package, caller, lookalike) for lookalike in lookalikes)
-            jobs.enqueue(tx, jobs.EVALUATE, lock=str(package.id), package_id=str(package.id))
-            record(tx, caller, "upload package", f"package {name} {submission.version}")
+            if weighing is None:
+                jobs.enqueue(tx, jobs.EVALUATE, lock=str(package.id), package_id=str(package.id))
+            else:
+                record_weighing(tx, package.id, 0, weighing)
+            action = "upload package" if submission.source_revision is None else "ingest package"
+            record(tx, caller, action, f"package {name} {submission.version}")
     except NameConfusing as refused:
         _audit_refusal(app, caller, submission.name, refused)
         raise
@@ -145,6 +163,28 @@ def record_package(app: App, caller: Caller, submission: Submission, staged: Seq
             raise TokenRefused from error
         raise
     return Recorded(package, lookalikes)
+
+
+def require_publishable(tx: Session, caller: Caller, name: PackageName, version: str) -> None:
+    """Returns when this version could be recorded now; asked before a long transfer, decided when it is recorded.
+
+    Raises:
+        NameOwned, NamespaceOwned: The name belongs to somebody else.
+        VersionExists: The version was published before.
+    """
+    if not caller.is_admin:
+        namespace = namespace_of(name)
+        if namespace is not None and namespace.lower() != caller.username.lower():
+            _require_free(tx, namespace)
+        known = tx.execute(
+            select(NameRow.name, NameRow.owner_id).where(NameRow.name_key == name_key(name))
+        ).one_or_none()
+        if known is not None and known.owner_id != caller.user_id:
+            raise NameOwned(known.name)
+    taken = select(TakenVersion.version).where(TakenVersion.name_key == name_key(name), TakenVersion.version == version)
+    if tx.scalar(taken) is not None:
+        where = (Package.name_key == name_key(name), Package.version == version)
+        raise VersionExists(name, version, tx.scalar(select(Package.id).where(*where)), is_same=False)
 
 
 def _claim_name(tx: Session, caller: Caller, name: PackageName) -> tuple[str, bool]:
@@ -195,16 +235,20 @@ def _claim_version(tx: Session, name: str, submission: Submission) -> None:
     raise VersionExists(name, submission.version, existing.id if existing else None, is_same)
 
 
-def _hold_blobs(app: App, tx: Session, staged: Sequence[Staged]) -> None:
+def _hold_blobs(app: App, tx: Session, files: Sequence[manifest.File], staged: Sequence[Staged]) -> None:
     """Locks the rows of all blobs, so that no sweep removes them, and puts back those that one just did."""
-    by_digest = {bytes.fromhex(blob.sha256): blob for blob in staged}
+    by_digest = {bytes.fromhex(file.sha256): file for file in files}
     rows = [
-        {"sha256": digest, "size_bytes": blob.size_bytes, "crc32": blob.crc32}
-        for digest, blob in sorted(by_digest.items())  # One order for everybody: no two uploads wait for each other.
+        {"sha256": digest, "size_bytes": file.size_bytes, "crc32": file.crc32}
+        for digest, file in sorted(by_digest.items())  # One order for everybody: no two uploads wait for each other.
     ]
     hold = insert(Blob).on_conflict_do_update(index_elements=[Blob.sha256], set_={"kept_at": func.now()})
     tx.execute(hold, rows)
-    app.blobs.adopt(*(blob for blob in by_digest.values() if not app.blobs.exists(blob.sha256)))
+    missing = {file.sha256 for file in files if not app.blobs.exists(file.sha256)}
+    at_hand = {blob.sha256: blob for blob in staged if blob.sha256 in missing}
+    if at_hand.keys() != missing:
+        raise FileGone
+    app.blobs.adopt(*at_hand.values())
 
 
 def _insert(tx: Session, caller: Caller, name: str, submission: Submission) -> Package:
@@ -222,6 +266,7 @@ def _insert(tx: Session, caller: Caller, name: str, submission: Submission) -> P
         model_key=submission.model_id.lower() if submission.model_id else None,
         dataset_url=submission.dataset_url,
         code_url=submission.code_url,
+        source_revision=submission.source_revision,
         size_bytes=sum(file.size_bytes for file in submission.files),
         files_count=len(submission.files),
         manifest_sha256=submission.manifest_sha256,

@@ -1,9 +1,12 @@
 """Finding packages: query objects, full text, regular expressions, paging."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
+from itertools import chain, count
+from types import MappingProxyType
 from typing import Any, Literal
 from uuid import UUID
 
@@ -11,14 +14,18 @@ import psycopg
 from sqlalchemy import (
     REAL,
     ColumnElement,
+    Integer,
     Row,
     Select,
+    Text,
     and_,
+    bindparam,
     cast,
     desc,
     exc,
     false,
     func,
+    literal,
     or_,
     select,
     text,
@@ -33,7 +40,8 @@ from weighhouse.registry.paging import open_cursor, seal_cursor
 from weighhouse.registry.visible import is_listed
 from weighhouse.rules.errors import Invalid, Malformed
 from weighhouse.rules.permissions import Caller, Permission
-from weighhouse.rules.versions import Interval, parse_range
+from weighhouse.rules.versions import parse_range
+from weighhouse.store.database import PLANNED_ANEW
 from weighhouse.store.tables import DownloadCount, Package, PackageText, User
 
 MAX_REGEX_CHARACTERS = 512
@@ -42,6 +50,15 @@ MAX_OFFSET = 1_000_000_000
 
 # `-word` and `-"some words"` leave out; within quotes a hyphen is one.
 _EXCLUDED = re.compile(r'"[^"]*"|(?<!\S)-(?P<excluded>"[^"]*"?|[^\s"]+)')
+
+# Classes that leave out, groups that look or that set options, and a pattern's own options.
+_CASE_READERS = re.compile(r"\[\^|\(\?(?!:)|\*\*\*")
+
+_WILDCARDS = re.compile(r"[\\%_]")
+_ESCAPED = r"\\\g<0>"
+
+# As the index takes names apart; see `PackageText.document`.
+_NAME_SEPARATORS = str.maketrans("/._-", "    ")
 
 SortKey = Literal["relevance", "name", "upload_date", "net_score", "downloads"]
 
@@ -105,6 +122,18 @@ class FoundPage:
     next_cursor: str | None = None
 
 
+@dataclass(frozen=True)
+class _Shape:
+    """Which conditions a query has."""
+
+    has_name: bool
+    has_version: bool
+    intervals: tuple[bool, ...] | None
+    """For each interval of versions, whether it holds pre-releases."""
+    has_regex: bool
+    reads_case: bool
+
+
 _COLUMNS = (
     Package.id,
     Package.name,
@@ -127,20 +156,14 @@ def search_packages(
         InvalidRegex: A regular expression is wrong, or takes too long.
     """
     caller.require(Permission.SEARCH)
-    where = and_(is_listed(), or_(*map(_condition, queries)) if queries else true())
-    total = select(func.count()).select_from(Package).where(where)
-    page = (
-        select(*_COLUMNS, total.scalar_subquery())
-        .where(where)
-        .order_by(Package.name_key, Package.version_key.desc())
-        .offset(offset)
-        .limit(limit)
-    )
-    rows = _run(app, page, timed=any(query.regex is not None for query in queries))
+    page, total = _statements(tuple(map(_shape, queries)))
+    values: dict[str, Any] = {f"v{n}": value for n, value in enumerate(chain.from_iterable(map(_values, queries)))}
+    timed = any(query.regex is not None for query in queries)
+    rows = _run(app, page, timed=timed, values=values | {"offset": offset, "limit": limit})
     if rows or not offset:
         return FoundPage([_found(row) for row in rows], rows[0][-1] if rows else 0)
     # A page beyond the end has no row that could carry the total.
-    return FoundPage([], _run(app, total, timed=True)[0][0])
+    return FoundPage([], _run(app, total, timed=True, values=values)[0][0])
 
 
 def list_packages(
@@ -161,7 +184,9 @@ def list_packages(
     caller.require(Permission.SEARCH)
     order = _order(sort, filters)
     listing = f"{caller.user_id} {order.name} {filters}"
-    where = and_(is_listed(), _condition(PackageQuery(filters.name, filters.version, filters.regex)), *_more(filters))
+    where = and_(
+        is_listed(), _literal_condition(PackageQuery(filters.name, filters.version, filters.regex)), *_more(filters)
+    )
     page = select(*_COLUMNS, *order.columns).select_from(Package).where(where)
     total = select(func.count()).select_from(Package).where(where)
     if order.joins_counts:
@@ -238,35 +263,98 @@ def _order(sort: str | None, filters: Filters) -> _Order:
     )
 
 
-def _condition(query: PackageQuery) -> ColumnElement[bool]:
-    parts: list[ColumnElement[bool]] = []
-    if query.name is not None and query.name != "*":
-        parts.append(Package.name.icontains(query.name, autoescape=True))
+def _shape(query: PackageQuery) -> _Shape:
+    """What has to be asked for a query, without what it is asked for.
+
+    Raises:
+        InvalidRange: Its version is neither a version nor a range.
+        InvalidRegex: Its regular expression is too long.
+    """
+    if query.regex is not None and len(query.regex) > MAX_REGEX_CHARACTERS:
+        raise InvalidRegex(f"A regular expression has at most {MAX_REGEX_CHARACTERS} characters. Use a shorter one.")
+    intervals = None
     if query.version is not None:
-        parts.append(_version_condition(query.version))
+        wanted = parse_range(query.version)
+        intervals = None if wanted.exact is not None else tuple(one.prereleases for one in wanted.intervals)
+    return _Shape(
+        has_name=query.name not in (None, "*"),
+        has_version=query.version is not None and intervals is None,
+        intervals=intervals,
+        has_regex=query.regex is not None,
+        reads_case=query.regex is not None and _reads_case(query.regex),
+    )
+
+
+def _values(query: PackageQuery) -> Iterator[str]:
+    """What a query asks for, in the order of its shape."""
+    if query.name is not None and query.name != "*":
+        yield f"%{_WILDCARDS.sub(_ESCAPED, query.name.lower())}%"
+    if query.version is not None:
+        wanted = parse_range(query.version)
+        if wanted.exact is not None:
+            yield wanted.exact
+        else:
+            yield from chain.from_iterable((one.lower, one.upper) for one in wanted.intervals)
     if query.regex is not None:
-        parts.append(Package.id.in_(_matching(query.regex)))
+        yield query.regex
+
+
+def _condition(shape: _Shape, value: Callable[[], ColumnElement[str]]) -> ColumnElement[bool]:
+    """A query's condition; `value` gives its values one by one."""
+    parts: list[ColumnElement[bool]] = []
+    if shape.has_name:
+        # The key, not the name: it is what the index has, and it is compared as it stands.
+        parts.append(Package.name_key.like(value()))
+    if shape.has_version:
+        parts.append(Package.version == value())
+    if shape.intervals is not None:
+        parts.append(or_(false(), *(_interval_condition(value(), value(), one) for one in shape.intervals)))
+    if shape.has_regex:
+        parts.append(Package.id.in_(_matching(value(), reads_case=shape.reads_case)))
     return and_(true(), *parts)
 
 
-def _version_condition(version: str) -> ColumnElement[bool]:
-    wanted = parse_range(version)
-    if wanted.exact is not None:
-        return Package.version == wanted.exact
-    return or_(false(), *map(_interval_condition, wanted.intervals))
+def _literal_condition(query: PackageQuery) -> ColumnElement[bool]:
+    values = _values(query)
+    return _condition(_shape(query), lambda: literal(next(values), Text()))
 
 
-def _interval_condition(interval: Interval) -> ColumnElement[bool]:
-    inside = and_(Package.version_key >= interval.lower, Package.version_key < interval.upper)
-    return inside if interval.prereleases else and_(inside, Package.is_prerelease.is_(False))
+@lru_cache(maxsize=256)
+def _statements(shapes: tuple[_Shape, ...]) -> tuple[Select[Any], Select[Any]]:
+    """The page of a search, and its total; to put them together costs more than to run them."""
+    numbers = count()
+    conditions = [_condition(shape, lambda: bindparam(f"v{next(numbers)}", type_=Text())) for shape in shapes]
+    where = and_(is_listed(), or_(*conditions) if conditions else true())
+    total = select(func.count()).select_from(Package).where(where)
+    page = (
+        select(*_COLUMNS, total.scalar_subquery())
+        .where(where)
+        .order_by(Package.name_key, Package.version_key.desc())
+        .offset(bindparam("offset", type_=Integer()))
+        .limit(bindparam("limit", type_=Integer()))
+    )
+    return page, total
 
 
-def _matching(regex: str) -> Select[tuple[UUID]]:
-    if len(regex) > MAX_REGEX_CHARACTERS:
-        raise InvalidRegex(f"A regular expression has at most {MAX_REGEX_CHARACTERS} characters. Use a shorter one.")
+def _interval_condition(lower: ColumnElement[str], upper: ColumnElement[str], prereleases: bool) -> ColumnElement[bool]:
+    inside = and_(Package.version_key >= lower, Package.version_key < upper)
+    return inside if prereleases else and_(inside, Package.is_prerelease.is_(False))
+
+
+def _reads_case(regex: str) -> bool:
+    """Whether a text may match that would not if letter case did not count: only what is negated can do that."""
+    return _CASE_READERS.search(regex) is not None
+
+
+def _matching(regex: ColumnElement[str], *, reads_case: bool) -> Select[tuple[UUID]]:
     by_name = select(Package.id).where(Package.name.regexp_match(regex))
+    if not reads_case:
+        # Says no more than the line above, and the index of the keys can answer it.
+        by_name = by_name.where(Package.name_key.regexp_match(regex, flags="i"))
     by_card = select(PackageText.package_id).where(PackageText.card.regexp_match(regex))
-    return select(union_all(by_name, by_card).subquery().c[0])
+    # Page and total look at the same matches: a card is read once.
+    matches = union_all(by_name, by_card).cte()
+    return select(matches.c[0])
 
 
 def _more(filters: Filters) -> list[ColumnElement[bool]]:
@@ -311,13 +399,19 @@ def _words(q: str) -> ColumnElement[Any]:
 
 
 def _either_way(words: str) -> ColumnElement[Any]:
-    # Names are indexed as they are written, prose by its stems: a word may match either way.
-    return func.websearch_to_tsquery(text("'english'::regconfig"), words).op("||")(
-        func.websearch_to_tsquery(text("'simple'::regconfig"), words)
-    )
+    # Names are indexed in parts and as they are written, prose by its stems: a word may match either way.
+    parts = words.translate(_NAME_SEPARATORS)
+    found = _query("english", words).op("||")(_query("simple", parts))
+    return found if parts == words else found.op("||")(_query("english", parts))
 
 
-def _run(app: App, statement: Select[Any], *, timed: bool) -> Sequence[Row[Any]]:
+def _query(configuration: Literal["english", "simple"], words: str) -> ColumnElement[Any]:
+    return func.websearch_to_tsquery(text(f"'{configuration}'::regconfig"), words)
+
+
+def _run(
+    app: App, statement: Select[Any], *, timed: bool, values: Mapping[str, Any] = MappingProxyType({})
+) -> Sequence[Row[Any]]:
     """The rows of a statement; with `timed`, one that a user's pattern could make long is stopped.
 
     Raises:
@@ -325,11 +419,11 @@ def _run(app: App, statement: Select[Any], *, timed: bool) -> Sequence[Row[Any]]
     """
     if not timed:
         with app.db.read() as tx:
-            return tx.execute(statement).all()
+            return tx.connection().execute(statement, values, execution_options=PLANNED_ANEW).all()
     try:
         with app.db.read(snapshot=True) as tx:
             tx.execute(text(f"SET LOCAL statement_timeout = {REGEX_MILLISECONDS}"))
-            return tx.execute(statement).all()
+            return tx.connection().execute(statement, values, execution_options=PLANNED_ANEW).all()
     except exc.OperationalError as error:
         if isinstance(error.orig, psycopg.errors.QueryCanceled):
             raise InvalidRegex(

@@ -1,12 +1,16 @@
 """Which packages a caller may see: quarantined ones only their uploader and admins."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, select, true
+from sqlalchemy import ColumnElement, exc, select, true
 from sqlalchemy.orm import Session
 
+from weighhouse.registry.accounts import TokenRefused
 from weighhouse.rules.errors import NotFound
 from weighhouse.rules.permissions import Caller
+from weighhouse.store.database import broken_constraint
 from weighhouse.store.tables import Package
 
 
@@ -29,13 +33,36 @@ def is_visible(caller: Caller) -> ColumnElement[bool]:
     return is_listed() | (Package.uploader_id == caller.user_id)
 
 
-def find_package(tx: Session, caller: Caller, package_id: UUID) -> Package:
+def find_package(tx: Session, caller: Caller, package_id: UUID, *, lock: bool = False) -> Package:
     """The package of this id.
+
+    Args:
+        lock: Keep it from being changed or deleted by others until the transaction ends.
 
     Raises:
         PackageNotFound: There is none, or the caller may not see it; the two look alike.
     """
-    package = tx.scalar(select(Package).where(Package.id == package_id, is_visible(caller)))
+    query = select(Package).where(Package.id == package_id, is_visible(caller))
+    package = tx.scalar(query.with_for_update() if lock else query)
     if package is None:
         raise PackageNotFound(package_id)
     return package
+
+
+@contextmanager
+def still_there(package_id: UUID) -> Iterator[None]:
+    """Around a write that refers to a package and its caller: no lock keeps them, so either may be gone by then.
+
+    Raises:
+        PackageNotFound: The package went after it was found.
+        TokenRefused: The caller's account went after their token was taken.
+    """
+    try:
+        yield
+    except exc.IntegrityError as error:
+        constraint = broken_constraint(error)
+        if constraint.endswith("_package_id"):
+            raise PackageNotFound(package_id) from error
+        if constraint.endswith("_user_id"):
+            raise TokenRefused from error
+        raise

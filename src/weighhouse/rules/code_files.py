@@ -9,6 +9,11 @@ MAX_PROGRAM_BYTES = 200_000
 MAX_PROGRAMS = 400
 
 _VENDORED = frozenset({"vendor", "third_party", "node_modules", "site-packages", "dist", "build"})
+_SOURCE_FILE = re.compile(
+    r"\.(?:py|ipynb|cc?|cpp|cu|h|hpp|java|js|ts|go|rs|rb|sh|jl|r|cs|kt|swift|scala|lua|sql)$", re.IGNORECASE
+)
+# Of the history's metrics; the programs that are read leave out installed packages as well.
+_NOT_WRITTEN_HERE = frozenset({"vendor", "third_party", "node_modules", "dist", "build"})
 _CI_FILE = re.compile(
     r"\.github/workflows/[^/]+\.ya?ml|\.gitlab-ci\.ya?ml|\.circleci/config\.ya?ml|\.?azure-pipelines\.ya?ml|\.travis\.ya?ml"
     r"|bitbucket-pipelines\.ya?ml|appveyor\.ya?ml|\.cirrus\.ya?ml|\.woodpecker(/[^/]+)?\.ya?ml|\.drone\.ya?ml|jenkinsfile",
@@ -39,6 +44,15 @@ def is_vendored(path: str) -> bool:
     (True, False)
     """
     return not _VENDORED.isdisjoint(PurePosixPath(path.lower()).parts[:-1])
+
+
+def is_source(path: str) -> bool:
+    """Whether people of the project write the file at `path`: a source file, and not a vendored one.
+
+    >>> is_source("src/a.py"), is_source("a/vendor/b.go"), is_source("model.bin")
+    (True, False, False)
+    """
+    return _SOURCE_FILE.search(path) is not None and _NOT_WRITTEN_HERE.isdisjoint(path.split("/")[:-1])
 
 
 def is_ci_file(path: str) -> bool:

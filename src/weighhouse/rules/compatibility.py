@@ -12,17 +12,18 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal
 
-from weighhouse.rules.compatibility_rules import Confidence, Mode, Outcome, Party, Ruling, rule_on
-from weighhouse.rules.license_tables import FAMILIES
+from weighhouse.rules.compatibility_rules import DECLARE, Confidence, Mode, Outcome, Party, Ruling, rule_on
+from weighhouse.rules.license_tables import FAMILIES, Category
 from weighhouse.rules.license_terms import terms_of
 from weighhouse.rules.licenses import A_CHOICE, Atom, License, shown_as
 
 DISCLAIMER = "Automated licence comparison; not legal advice."
-MAY_BE_LATER = (
-    'The project may allow later versions; if its files say "or any later version" the result changes'
-)
+MAY_BE_LATER = 'The project may allow later versions; if its files say "or any later version" the result changes'
 ABSENT = "No license"
 UNNAMED = "unknown"
+
+MAX_PAIRS = 20_000
+"""Licenses of one side times those of the other; two expressions of a thousand characters can make 160 million."""
 
 Verdict = Literal["compatible", "conditional", "incompatible", "unknown"]
 
@@ -99,7 +100,7 @@ def check(inbound: License, outbound: License, *, mode: Mode = "combine") -> Com
         mode=mode,
         reason=_reason(ruling, name_of(inbound), name_of(outbound)),
         warnings=_once([*ruling.warnings, *warnings]),
-        conditions=_conditions(best) if is_allowed else (),
+        conditions=_conditions(best, inbound.raw) if is_allowed else (),
         notes=_once([*ruling.notes, *stated, *exceptions]),
         chosen_inbound=_written(best.inbound) if is_allowed else None,
         chosen_outbound=_written(best.outbound) if is_allowed else None,
@@ -116,14 +117,34 @@ def name_of(terms: License) -> str:
     return ABSENT if terms.state == "none" else terms.display or UNNAMED
 
 
+def category_word(terms: License) -> str:
+    """The kind of a license's terms: `mixed` where several kinds hold, or are to be chosen from.
+
+    >>> from weighhouse.rules.licenses import normalise
+    >>> category_word(normalise("MIT OR BSD-3-Clause")), category_word(normalise("MIT AND GPL-3.0")), category_word(normalise(""))
+    ('permissive', 'mixed', 'proprietary')
+    """
+    if terms.state == "none":
+        return Category.PROPRIETARY.value
+    kinds = {terms_of(atom).category for branch in terms.branches for atom in branch} or {Category.UNKNOWN}
+    return kinds.pop().value if len(kinds) == 1 else "mixed"
+
+
 def _best(inbound: License, outbound: License, mode: Mode) -> _Choice:
     """The alternatives that serve the recipient best; the first of those that serve alike."""
+    sizes = [sum(map(len, _branches(side))) for side in (inbound, outbound)]
+    if sizes[0] * sizes[1] > MAX_PAIRS:
+        return _Choice((), (), _TOO_LONG)
     choices = [
         _Choice(ours, theirs, _judge(ours, theirs, inbound, outbound, mode))
         for ours, theirs in product(_branches(inbound), _branches(outbound))
     ]
     return max(choices, key=lambda choice: (choice.ruling.outcome, choice.ruling.confidence))
 
+
+_TOO_LONG = Ruling(
+    Outcome.UNKNOWN, "R0", Confidence.LOW, "The expressions are too long to compare.", warnings=(DECLARE,)
+)
 
 # What stands for terms without a name; no identifier holds a space.
 _ABSENT = Atom("no license")
@@ -134,9 +155,7 @@ def _branches(terms: License) -> Sequence[tuple[Atom, ...]]:
     return terms.branches or ((_ABSENT if terms.state == "none" else _UNNAMED,),)
 
 
-def _judge(
-    ours: tuple[Atom, ...], theirs: tuple[Atom, ...], inbound: License, outbound: License, mode: Mode
-) -> Ruling:
+def _judge(ours: tuple[Atom, ...], theirs: tuple[Atom, ...], inbound: License, outbound: License, mode: Mode) -> Ruling:
     """The ruling on the pair that decides, with the confidence, notes and conditions of all."""
     rulings = [_rule_on_names(p, m, inbound, outbound, mode) for p, m in product(ours, theirs)]
     decides = min(rulings, key=lambda ruling: (ruling.outcome, ruling.confidence))
@@ -160,7 +179,7 @@ def _rule_on_names(p: Atom, m: Atom, inbound: License, outbound: License, mode: 
     is_refused = [ruling.outcome is Outcome.NO for ruling in members]
     if all(is_allowed) or all(is_refused):
         return replace(min(members, key=lambda ruling: ruling.outcome), confidence=Confidence.LOW)
-    names = " and ".join(shown_as(one, one.id) for one in (p, m) if one.id in FAMILIES)
+    names = " and ".join(_once([shown_as(one, "") for one in (p, m) if one.id in FAMILIES]))
     why = f"The name {names} stands for several licenses; say which version."
     return replace(rule_on(_party(_UNNAMED, inbound), _party(m, outbound), mode), why=why)
 
@@ -198,8 +217,8 @@ def _reason(ruling: Ruling, ours: str, theirs: str) -> str:
     return f"Compatibility of {ours} with {theirs} could not be determined. {ruling.why}"
 
 
-def _conditions(choice: _Choice) -> tuple[str, ...]:
-    duties = [f"{atom}: {duty}" for atom in choice.inbound for duty in terms_of(atom).obligations]
+def _conditions(choice: _Choice, raw: str) -> tuple[str, ...]:
+    duties = [f"{shown_as(atom, raw)}: {duty}" for atom in choice.inbound for duty in terms_of(atom).obligations]
     return _once([*([choice.ruling.condition] if choice.ruling.condition else []), *duties])
 
 

@@ -131,7 +131,7 @@ def _permissive(p: Party, m: Party, mode: Mode) -> Ruling | None:
 def _attribution(p: Party, m: Party, mode: Mode) -> Ruling | None:
     if p.terms.category is not Category.ATTRIBUTION:
         return None
-    note = "Creative Commons advises against its licenses for code" if p.name.upper().startswith("CC-") else ""
+    note = "Creative Commons advises against its licenses for code" if p.terms.atom.id.startswith("CC-") else ""
     return _yes("R5", Confidence.HIGH if _code_gnu(m) else Confidence.MEDIUM, note)
 
 
@@ -213,7 +213,7 @@ def _lesser_third(p: Party, m: Party, mode: Mode) -> Ruling | None:
     ours, theirs = p.terms.gnu, m.terms.gnu
     if ours is None or ours.family != "LGPL" or theirs is None or theirs.family != "GPL":
         return None
-    if m.terms.category is not Category.STRONG or theirs.version >= (ours.version[0], 0):
+    if m.terms.category is not Category.STRONG or theirs.or_later or theirs.version >= (ours.version[0], 0):
         return None
     return _no("R13", f"{p.name} adds terms that {m.name} does not accept.")
 

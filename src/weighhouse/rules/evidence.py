@@ -4,8 +4,9 @@ Evidence that is empty is a fact: `card()` answers `""` for a readable package w
 not be had raises `Missing`. The two never meet, so an outage is never scored as an absence.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, Protocol
 
@@ -72,8 +73,14 @@ class HubModel:
     file_sizes: Mapping[str, int] = field(default_factory=dict)
     """Bytes of each file by path."""
     parameters: int | None = None
+    """Parameters of its safetensors files, counted once for the whole repository."""
     gated: bool = False
     has_widget_examples: bool = False
+    gguf_parameters: int | None = None
+    """Parameters of its GGUF files, likewise."""
+    base_relation: Literal["finetune", "adapter", "merge", "quantized"] | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """What the hub keeps of config.json."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +105,7 @@ class DatasetFacts:
     """One dataset that the package names or bundles.
 
     `state` is what was seen behind the name: `bundled` in the package, `public` or `gated` on the hub, a `page` elsewhere that
-    answers, or `dead`. When the look could not be taken, `missing` says why and the other facts are empty.
+    answers, or `dead`. When a look could not be taken, `missing` says why and the facts that it would have told are empty.
     """
 
     id: str
@@ -109,6 +116,7 @@ class DatasetFacts:
     file_sizes: Mapping[str, int] = field(default_factory=dict)
     croissant: Mapping[str, Any] | None = None
     missing: Missing | None = None
+    source: Source | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +145,82 @@ class CodeTree:
     extras: Mapping[str, str]
     findings: Sequence[Finding]
     skipped_newer_syntax: Sequence[str] = ()
+    part: "CodeTree | None" = None
+    """What lies in the folder that `code_url` points into, as though that folder were all; `None` when it names none."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a commit did to one file. `renamed` moves it unchanged from `old_path`."""
+
+    path: str
+    kind: Literal["created", "changed", "renamed", "deleted"]
+    old_path: str = ""
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit that is no merge."""
+
+    author: str
+    email: str
+    at: datetime
+    changes: Sequence[Change] = ()
+
+
+@dataclass(frozen=True)
+class History:
+    """Commits of the default branch, oldest first, and the paths at its head."""
+
+    source: Source
+    commits: Sequence[Commit]
+    paths: Collection[str]
+
+
+@dataclass(frozen=True)
+class Contributors:
+    """How many commits each contributor made, as a forge counts them; it does not say when."""
+
+    source: Source
+    commits: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Review:
+    """A review of a request."""
+
+    by: str
+    is_bot: bool
+    state: Literal["APPROVED", "CHANGES_REQUESTED", "COMMENTED", "DISMISSED", "PENDING"]
+    has_text: bool
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Request:
+    """A pull request. `authors` are those of its commits and its own."""
+
+    authors: Collection[str]
+    merged_at: datetime | None
+    reviews: Sequence[Review] = ()
+
+
+@dataclass(frozen=True)
+class Changeset:
+    """A first-parent commit: code lines it adds, and the request it came by."""
+
+    lines: int
+    is_bot: bool = False
+    request: Request | None = None
+
+
+@dataclass(frozen=True)
+class Changesets:
+    """The last 300 changesets of the default branch; `lines_known` says whether their lines could be counted."""
+
+    source: Source
+    changesets: Sequence[Changeset]
+    lines_known: bool = True
 
 
 @dataclass(frozen=True)
@@ -199,6 +283,21 @@ class Evidence(Protocol):
 
     def code(self) -> CodeTree:
         """The code repository at HEAD, else Python in the package (then `origin` is `package`; its texts may be empty)."""
+
+    def linked_code(self, address: str) -> CodeTree:
+        """The code repository behind an address in the card; `no_code_repo` when it is not there."""
+
+    def history(self) -> History:
+        """The code repository's history; `no_code_repo` when there is none."""
+
+    def contributors(self) -> Contributors:
+        """The forge's own list of contributors to the code repository; `no_code_repo` when there is none."""
+
+    def hub_history(self) -> History:
+        """The commits of the model's repository on the hub, without their files; `no_evidence` without a `model_url`."""
+
+    def changesets(self) -> Changesets:
+        """The code repository's last changesets with their reviews; `no_github_repo` when there is no such repository."""
 
     def undefined_names(self, program: str) -> Sequence[str]:
         """Names a program uses and never binds, each once, in order of appearance; builtins are bound."""

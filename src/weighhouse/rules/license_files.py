@@ -1,7 +1,7 @@
 """What the license files of a package say: which files they are, what they grant together, and tags in bundled code."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -45,7 +45,7 @@ def read_license_files(evidence: Evidence, files: Sequence[File]) -> LicenseFile
     ours = [file.path for file in ordered if _VENDORED.isdisjoint(PurePosixPath(file.path).parts[:-1])]
     found: dict[str, License] = {}
     with_text: list[str] = []
-    for path in [path for path in ours if _is_text(path)][:MAX_LICENSE_FILES]:
+    for path in [path for path in ours if is_license_text(path)][:MAX_LICENSE_FILES]:
         text = _head(evidence, path, MAX_TEXT_CHARACTERS)
         if terms := recognise(text):
             found[path] = terms
@@ -61,7 +61,12 @@ def read_license_files(evidence: Evidence, files: Sequence[File]) -> LicenseFile
     )
 
 
-def _is_text(path: str) -> bool:
+def is_license_text(path: str) -> bool:
+    """Whether a file's name says that it holds the text of a license.
+
+    >>> is_license_text("LICENSE.txt"), is_license_text("license.py")
+    (True, False)
+    """
     at = PurePosixPath(path)
     return _TEXT_FILE.fullmatch(at.name) is not None and at.suffix.lower() not in _PROGRAM_ENDS
 
@@ -76,10 +81,15 @@ def _by_folder(found: dict[str, License]) -> list[License]:
     for path, terms in found.items():
         folder, _, name = path.rpartition("/")
         folders.setdefault(folder, {})[name.lower()] = terms
-    return [_of_folder(named) for named in folders.values()]
+    return [of_folder(named) for named in folders.values()]
 
 
-def _of_folder(named: dict[str, License]) -> License:
+def of_folder(named: Mapping[str, License]) -> License:
+    """What the license files of one folder grant together.
+
+    Args:
+        named: The license of each file, by its name in lower case; at least one.
+    """
     if len(named) == 1:
         return next(iter(named.values()))
     lesser = next((terms for name, terms in named.items() if name.startswith("copying.less")), None)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from weighhouse.rules.license_tables import Category, allows_linking, category_of
 from weighhouse.rules.licenses import Atom
@@ -151,7 +151,7 @@ _LLAMA_EU = "multimodal models are not granted to persons or companies based in 
 _POLICY = "follow its use policy and pass on its terms with every copy"
 _NOT_READ = f"not read in full, {READ_ON}"
 
-_RECORDS: Mapping[str, Mapping[str, object]] = MappingProxyType(
+_RECORDS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "Apache-2.0": {"patent_retaliation": True, "refuses_gnu_below": _APACHE_LIKE},
         "ECL-2.0": {"patent_retaliation": True, "refuses_gnu_below": _APACHE_LIKE},
@@ -223,7 +223,10 @@ _RECORDS: Mapping[str, Mapping[str, object]] = MappingProxyType(
         "LicenseRef-deepseek": {"output_terms": OutputTerms.COUNTS_AS_DERIVATIVE},
         "LicenseRef-falcon-2": {
             "revocable_or_updatable": True,
-            "obligations": ("follow its acceptable-use policy, which may change", "keep the line of credit it asks for"),
+            "obligations": (
+                "follow its acceptable-use policy, which may change",
+                "keep the line of credit it asks for",
+            ),
         },
         "LicenseRef-falcon-180b": {
             "output_terms": OutputTerms.NOT_STATED,

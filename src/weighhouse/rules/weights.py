@@ -7,7 +7,7 @@ pipeline; each GGUF quantisation is its own.
 import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from weighhouse.rules.manifest import Component, component_of
 from weighhouse.rules.weight_headers import Tensors, read_gguf, read_safetensors
@@ -116,6 +116,26 @@ def variants(tensors: Mapping[str, Tensors], paths: Collection[str]) -> Sequence
         members = [path for part in sorted(whole) for path in whole[part]]
         found.append(_variant("/".join(filter(None, (home, copy))), kind, members, tensors, paths))
     return sorted(found, key=lambda variant: (variant.label, variant.format))
+
+
+def variants_by_size(
+    file_sizes: Mapping[str, int], *, parameters: int | None = None, gguf_parameters: int | None = None
+) -> Sequence[Variant]:
+    """The sets of weights of a repository of which only the files' sizes are known.
+
+    Args:
+        file_sizes: Bytes of every file by path.
+        parameters: What the hub counted in the safetensors files.
+        gguf_parameters: What it counted in the GGUF files.
+    """
+    known = {"safetensors": parameters, "gguf": parameters if gguf_parameters is None else gguf_parameters}
+    sizes = {path: tensors_of_size(size) for path, size in file_sizes.items() if is_weight(path)}
+    found: list[Variant] = []
+    for variant in variants(sizes, file_sizes):
+        # Counted once for the whole repository, so they belong to each set whole, not to each file.
+        whole = tensors_of_size(variant.size_bytes, known.get(variant.format))
+        found.append(replace(variant, parameters=whole.parameters))
+    return found
 
 
 def without_decoys(found: Sequence[Variant]) -> Sequence[Variant]:

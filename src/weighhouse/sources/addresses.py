@@ -1,11 +1,16 @@
 """Where this server may connect to: public addresses, and the operator's own hosts by exact host and port."""
 
+import contextlib
 import ipaddress
 import socket
+import threading
+import urllib.request
 from collections.abc import Collection, Sequence
 from urllib.parse import urlsplit
 
 from weighhouse.rules.evidence import Missing, Reason
+
+RESOLVE_SECONDS = 5.0
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # These carry an IPv4 address inside; the one inside is where the packets go.
@@ -36,14 +41,25 @@ def checked_addresses(host: str, port: int, *, own: Collection[tuple[str, int]])
     Raises:
         Missing: The name does not resolve (`unreachable`), or one of its addresses is not public (`forbidden`).
     """
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise Missing(Reason.UNREACHABLE, f"The name {host[:80]} does not resolve; evaluate again later") from error
-    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    addresses = _resolved(host, port)
+    if not addresses:
+        raise Missing(Reason.UNREACHABLE, f"The name {host[:80]} does not resolve; evaluate again later")
     if (host, port) not in own and not all(map(is_public, addresses)):
         raise Missing(Reason.FORBIDDEN, f"{host[:80]} has an address that this server may not connect to")
     return addresses
+
+
+def is_proxied(url: str) -> bool:
+    """Whether the environment sends requests for this address through a proxy, which then resolves the name and decides."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    with contextlib.suppress(ValueError):
+        # No proxy elsewhere can reach this machine's own loopback.
+        if ipaddress.ip_address(host).is_loopback:
+            return False
+    proxies = urllib.request.getproxies()
+    named = parts.scheme in proxies or "all" in proxies
+    return host != "localhost" and named and not urllib.request.proxy_bypass(host)
 
 
 def is_public(address: str) -> bool:
@@ -63,3 +79,19 @@ def is_public(address: str) -> bool:
         if found.is_site_local or int(found) < 1 << 32:
             return False
     return found.is_global and not found.is_multicast
+
+
+def _resolved(host: str, port: int) -> Sequence[str]:
+    """The addresses of a name; none when it has none, or when nobody said so in time."""
+    found: list[str] = []
+
+    def look() -> None:
+        with contextlib.suppress(OSError, UnicodeError):
+            entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found.extend(dict.fromkeys(str(entry[4][0]) for entry in entries))
+
+    # A resolver that does not answer would hold up a whole evaluation; one that is late is left to itself.
+    thread = threading.Thread(target=look, name="resolve", daemon=True)
+    thread.start()
+    thread.join(RESOLVE_SECONDS)
+    return list(found)

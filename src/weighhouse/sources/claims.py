@@ -61,7 +61,7 @@ def eval_file_claims(texts: Iterable[str]) -> Sequence[Claim]:
                 continue
             claims.append(
                 Claim(
-                    metric=_metric(_text(result.task_id) or ""),
+                    metric=benchmark_metric(_text(result.task_id) or ""),
                     value=result.value,
                     dataset=_text(result.dataset_id),
                     revision=_text(result.dataset_revision),
@@ -74,7 +74,8 @@ def eval_file_claims(texts: Iterable[str]) -> Sequence[Claim]:
     return claims[:MAX_CLAIMS]
 
 
-def _metric(task: str) -> str:
+def benchmark_metric(task: str) -> str:
+    """The metric of a benchmark's figure: the task where that is one, else the share of right answers."""
     return task if range_of(metric_name(task)) else "accuracy"
 
 

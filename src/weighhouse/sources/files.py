@@ -3,6 +3,7 @@
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from weighhouse.rules.evidence import Missing, Reason
 from weighhouse.rules.manifest import File, in_order
@@ -13,6 +14,14 @@ HEADER_BUDGET_BYTES = 32 * 1024 * 1024
 
 Read = Callable[[str, int, int], bytes]
 """Bytes of a blob by its SHA-256, from a start, at most so many."""
+
+
+@dataclass(frozen=True)
+class LooseFiles:
+    """Files that no store keeps, and how to read them by the digests that they are listed with."""
+
+    files: Sequence[File] = ()
+    read: Read = lambda sha256, start, size: b""
 
 
 class PackageFiles:

@@ -4,18 +4,32 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from weighhouse.rules.cards import read_card
 from weighhouse.rules.errors import Malformed
-from weighhouse.rules.evidence import Claim, CodeTree, DatasetFacts, HubModel, Missing, Parent, Reason, Source
+from weighhouse.rules.evidence import (
+    Changesets,
+    Claim,
+    CodeTree,
+    Contributors,
+    DatasetFacts,
+    History,
+    HubModel,
+    Missing,
+    Parent,
+    Reason,
+    Source,
+)
 from weighhouse.rules.manifest import File, digest
 from weighhouse.rules.parents import ParentRef, files_to_read, parent_references
+from weighhouse.rules.url_file import named_in
 from weighhouse.rules.urls import hub_id
 from weighhouse.sources.bundled_data import bundled_datasets
 from weighhouse.sources.claims import card_claims, eval_file_claims
 from weighhouse.sources.files import PackageFiles, Read
+from weighhouse.sources.hub_parents import hub_texts, with_hub_facts
 from weighhouse.sources.lint import undefined_names
 from weighhouse.sources.once import Once
 from weighhouse.sources.package_code import package_code
@@ -24,6 +38,8 @@ PUBLIC_HUB = "https://huggingface.co"
 MAX_DATASETS = 3
 
 NamedBy = Literal["given", "card", "link", "inferred"]
+
+Sourced = TypeVar("Sourced", CodeTree, History, Contributors, Changesets)
 
 _MAX_EVAL_FILES = 50
 
@@ -36,21 +52,32 @@ class Hub(Protocol):
     def card(self, model_id: str) -> str:
         """The model's card, `""` when it has none."""
 
+    def text(self, model_id: str, path: str) -> str | None:
+        """A small file of the model's repository, `None` when it is not there."""
+
     def claims(self, model_id: str) -> Sequence[Claim]: ...
+
+    def history(self, model_id: str) -> History:
+        """The newest commits of the model's repository, without their files."""
 
     def dataset(self, address: str, named_by: NamedBy) -> DatasetFacts:
         """What is behind a hub id or an address; a look that failed is a `missing` of the answer."""
 
 
 class Repositories(Protocol):
-    """What can be learned from a repository of code."""
+    """What can be learned from a repository of code; every call answers, or raises `Missing`.
+
+    A repository that its forge says is not there is `no_code_repo` (for changesets `no_github_repo`): a dead link.
+    """
 
     def tree(self, code_url: str) -> CodeTree:
-        """The repository at HEAD.
+        """The repository at HEAD."""
 
-        Raises:
-            Missing: It could not be had.
-        """
+    def history(self, code_url: str) -> History: ...
+
+    def contributors(self, code_url: str) -> Contributors: ...
+
+    def changesets(self, code_url: str) -> Changesets: ...
 
 
 class NoHub:
@@ -62,8 +89,14 @@ class NoHub:
     def card(self, model_id: str) -> str:
         raise _not_asked(model_id)
 
+    def text(self, model_id: str, path: str) -> str | None:
+        raise _not_asked(model_id)
+
     def claims(self, model_id: str) -> Sequence[Claim]:
         return ()
+
+    def history(self, model_id: str) -> History:
+        raise _not_asked(model_id)
 
     def dataset(self, address: str, named_by: NamedBy) -> DatasetFacts:
         return DatasetFacts(address, named_by, "unknown", missing=_not_asked(address))
@@ -73,9 +106,22 @@ class NoRepositories:
     """The repositories of a server that does not clone any."""
 
     def tree(self, code_url: str) -> CodeTree:
-        raise Missing(
-            Reason.UNREACHABLE, f"This server does not read code repositories yet; {code_url[:60]} was not looked at"
-        )
+        raise _not_read(code_url)
+
+    def history(self, code_url: str) -> History:
+        raise _not_read(code_url)
+
+    def contributors(self, code_url: str) -> Contributors:
+        raise _not_read(code_url)
+
+    def changesets(self, code_url: str) -> Changesets:
+        raise _not_read(code_url)
+
+
+def _not_read(code_url: str) -> Missing:
+    return Missing(
+        Reason.UNREACHABLE, f"This server does not read code repositories; {code_url[:60]} was not looked at"
+    )
 
 
 def _not_asked(what: str) -> Missing:
@@ -91,6 +137,7 @@ class PackageSources:
         read: Bytes of a blob by SHA-256, start and length.
         look_up: What the registry knows of each parent that the files name.
         hub_endpoint: The hub whose addresses count beside the public ones.
+        known_datasets: Ids that count as named, by inference, when the card's text names them and nothing else names any.
     """
 
     def __init__(
@@ -106,6 +153,7 @@ class PackageSources:
         hub: Hub | None = None,
         repositories: Repositories | None = None,
         hub_endpoint: str = PUBLIC_HUB,
+        known_datasets: Sequence[str] = (),
     ) -> None:
         self.name = name
         self.model_url = model_url or None
@@ -117,6 +165,7 @@ class PackageSources:
         self._hub: Hub = hub or NoHub()
         self._repositories: Repositories = repositories or NoRepositories()
         self._hub_endpoint = hub_endpoint
+        self._known_datasets = known_datasets
         self._once = Once()
         self._package = Source("package", digest(files))
         self._touched = {self._package}
@@ -155,6 +204,23 @@ class PackageSources:
 
     def code(self) -> CodeTree:
         return self._once.get("code", self._find_code)
+
+    def linked_code(self, address: str) -> CodeTree:
+        return self._once.get(("linked", address), lambda: self._touched_by(self._repositories.tree(address)))
+
+    def history(self) -> History:
+        return self._once.get("history", lambda: self._touched_by(self._repositories.history(self._code_url())))
+
+    def contributors(self) -> Contributors:
+        return self._once.get(
+            "contributors", lambda: self._touched_by(self._repositories.contributors(self._code_url()))
+        )
+
+    def hub_history(self) -> History:
+        return self._once.get("hub history", self._find_hub_history)
+
+    def changesets(self) -> Changesets:
+        return self._once.get("changesets", self._find_changesets)
 
     def undefined_names(self, program: str) -> Sequence[str]:
         return self._once.get(("undefined", program), lambda: undefined_names(program))
@@ -217,6 +283,8 @@ class PackageSources:
         found: dict[str, DatasetFacts] = {}
         for facts in self._named_datasets():
             found.setdefault(facts.id.lower(), facts)
+            if facts.source:
+                self._touch(facts.source)
             if len(found) == MAX_DATASETS:
                 break
         return tuple(found.values())
@@ -234,6 +302,9 @@ class PackageSources:
         for link in card.links:
             if "/datasets/" in link.target and (known := self._dataset_id(link.target)):
                 yield self._hub.dataset(known, "link")
+        if not self.dataset_url and not listed:
+            for known in named_in(self.card(), self._known_datasets):
+                yield self._hub.dataset(known, "inferred")
 
     def _dataset_id(self, address: str) -> str | None:
         try:
@@ -244,10 +315,37 @@ class PackageSources:
 
     def _find_code(self) -> CodeTree:
         if self.code_url:
-            tree = self._repositories.tree(self.code_url)
-            self._touch(tree.source)
-            return tree
+            try:
+                return self._touched_by(self._repositories.tree(self.code_url))
+            except Missing as missing:
+                # A dead link: metrics about what is behind it take it as not given.
+                if missing.reason is not Reason.NO_CODE_REPO:
+                    raise
         return package_code(self._files, self._package)
+
+    def _code_url(self) -> str:
+        if not self.code_url:
+            raise Missing(Reason.NO_CODE_REPO, "No code repository was given; publish with its address as code_url")
+        return self.code_url
+
+    def _find_changesets(self) -> Changesets:
+        if not self.code_url:
+            raise Missing(Reason.NO_GITHUB_REPO, "No GitHub repository was given; publish with its address as code_url")
+        return self._touched_by(self._repositories.changesets(self.code_url))
+
+    def _find_hub_history(self) -> History:
+        if not self.model_url:
+            raise Missing(Reason.NO_CODE_REPO, "Neither a code_url nor a model_url was given; publish with one of them")
+        try:
+            return self._touched_by(self._hub.history(self._hub_model_id()))
+        except Missing as missing:
+            # A model that is not there is one that was not given.
+            reason = Reason.NO_CODE_REPO if missing.reason is Reason.NO_EVIDENCE else missing.reason
+            raise Missing(reason, missing.advice) from missing
+
+    def _touched_by(self, answer: Sourced) -> Sourced:
+        self._touch(answer.source)
+        return answer
 
     def _find_parents(self) -> Sequence[Parent]:
         unread: Missing | None = None
@@ -258,6 +356,10 @@ class PackageSources:
             except Missing as missing:
                 unread = missing
         try:
+            texts |= self._hub_texts()
+        except Missing as missing:
+            unread = unread or missing
+        try:
             metadata = self._metadata()
         except Missing as missing:
             metadata, unread = {}, missing
@@ -265,7 +367,7 @@ class PackageSources:
         references = [*references, *self._hub_references(references)]
         if not references and unread:
             raise unread
-        parents = self._look_up(references) if references else ()
+        parents = with_hub_facts(self._hub, self._look_up(references)) if references else ()
         for parent in parents:
             if parent.in_registry:
                 self._touch(Source("registry", f"{parent.name} net={parent.net_score} license={parent.license}"))
@@ -273,12 +375,21 @@ class PackageSources:
 
     def _hub_references(self, known: Sequence[ParentRef]) -> Sequence[ParentRef]:
         try:
-            bases = self.hub().base_models
+            model = self.hub()
         except Missing:
             # The hub's list is derived from the card; it can only add to what the files name.
             return ()
         named = {reference.name.lower() for reference in known} | {self.name.lower(), self.model_id.lower()}
-        return [ParentRef(base, "finetune", "the hub") for base in bases if base.lower() not in named]
+        relation = model.base_relation or "finetune"
+        return [ParentRef(base, relation, "the hub") for base in model.base_models if base.lower() not in named]
+
+    def _hub_texts(self) -> Mapping[str, str]:
+        try:
+            model = self.hub()
+        except Missing:
+            # Without the list of its files nothing says that there is one to be read.
+            return {}
+        return hub_texts(self._hub, model, (file.path for file in self._files.all))
 
 
 def _is_eval_file(path: str) -> bool:

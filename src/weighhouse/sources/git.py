@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from weighhouse.rules.evidence import Missing, Reason
-from weighhouse.sources.addresses import checked_addresses, place_of
+from weighhouse.sources.addresses import checked_addresses, is_proxied, place_of
 from weighhouse.sources.git_process import OUTPUT_BYTES, run_git
 
 CLONE_SECONDS = 60.0
@@ -25,6 +25,7 @@ HEAD_SECONDS = 20.0
 
 _URL = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]{1,255}/[A-Za-z0-9._~/+-]{1,1000}")
 _HEAD = re.compile(rb"([0-9a-f]{40}|[0-9a-f]{64})\tHEAD\n")
+_PROXIES = ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY")
 _SCRATCH = "weighhouse-git-"
 _STALE_SECONDS = 10
 
@@ -61,7 +62,12 @@ class Clone:
             Missing: It failed (`malformed`), or answered too much (`too_large`) or too late (`timeout`).
         """
         command = ["--git-dir", str(self.folder), *arguments]
-        yield from run_git(command, _environment(self.access, self.url), self.deadline, stdin, limit_bytes)
+        try:
+            yield from run_git(command, _environment(self.access, self.url), self.deadline, stdin, limit_bytes)
+        except Missing as missing:
+            if missing.reason in {Reason.TOO_LARGE, Reason.TIMEOUT, Reason.TOOL_MISSING}:
+                raise
+            raise Missing(Reason.MALFORMED, "The code repository is damaged: git cannot read its clone") from missing
 
     def fetch_objects(self, ids: Sequence[str]) -> None:
         """Fetches the contents that a blobless clone lacks, in one request.
@@ -142,6 +148,8 @@ def _network_options(url: str, access: Access) -> list[str]:
     _check_url(url, access)
     if urlsplit(url).scheme not in {"http", "https"}:
         return []
+    if is_proxied(url):
+        return []
     host, port = place_of(url)
     addresses = checked_addresses(host, port, own=access.own)
     if host in addresses:
@@ -152,8 +160,8 @@ def _network_options(url: str, access: Access) -> list[str]:
 
 
 def _environment(access: Access, url: str) -> dict[str, str]:
-    """The whole environment of git: nothing of ours is handed on but what it needs to start and to trust certificates."""
-    passed = ("PATH", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
+    """The whole environment of git: of ours it gets what it needs to start, to connect and to trust certificates."""
+    passed = ("PATH", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", *(_PROXIES if is_proxied(url) else ()))
     plain = urlsplit(url).scheme == "http"
     protocols = ["https", *(["http"] if plain else []), *(["file"] if access.is_local else [])]
     settings = {
@@ -191,7 +199,8 @@ def _excess(folder: Path) -> str:
     for place, _, names in os.walk(folder):
         for name in names:
             path = Path(place, name)
-            with contextlib.suppress(FileNotFoundError):
+            # Files come and go while git works.
+            with contextlib.suppress(OSError):
                 total += path.stat().st_size
                 if name.startswith("tmp_pack_") and _objects_announced(path) > CLONE_OBJECTS:
                     return f"The repository has more than {CLONE_OBJECTS:,} objects"
@@ -209,14 +218,23 @@ def _objects_announced(pack: Path) -> int:
 
 @contextmanager
 def _scratch() -> Iterator[Path]:
-    """A folder that is gone at the end; those of processes that were killed go with it."""
+    """A folder that is gone at the end; those of processes that were killed go with it.
+
+    Raises:
+        Missing: There is no room for it.
+    """
     parent = Path(tempfile.gettempdir())
     for old in parent.glob(f"{_SCRATCH}*"):
         with contextlib.suppress(OSError), _locked(old):
             # Young ones may be about to be locked by their maker.
             if time.time() - old.stat().st_mtime > _STALE_SECONDS:
                 shutil.rmtree(old, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=_SCRATCH))
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=_SCRATCH))
+    except OSError as error:
+        raise Missing(
+            Reason.TOO_LARGE, "This server has no room to clone a repository; let the operator make some"
+        ) from error
     try:
         with _locked(folder):
             yield folder

@@ -60,16 +60,27 @@ _OPTIONS = (
 
 # What git says in English, and what it means.
 _SAID = (
-    (re.compile(rb"returned error: 429"), Reason.RATE_LIMITED, "asked us to wait"),
+    (re.compile(rb"returned error: 429"), Reason.RATE_LIMITED, "asks us to wait; evaluate again later"),
     (
         re.compile(rb"returned error: 40[13]|Authentication failed|could not read Username|terminal prompts disabled"),
         Reason.FORBIDDEN,
-        "does not let us in",
+        "does not let this server in; make it public, or let the operator set a token that may read it",
     ),
     (
-        re.compile(rb"fsck error|index-pack failed|bad object|bad pack|corrupt|fatal: pack|invalid"),
+        re.compile(rb"over limit|[Oo]ut of memory|No space left"),
+        Reason.TOO_LARGE,
+        "needs more memory or disk than this server gives it",
+    ),
+    # Before what follows from it: a broken connection leaves a pack that looks damaged.
+    (
+        re.compile(rb"early EOF|unexpected disconnect|RPC failed|hung up"),
+        Reason.UNREACHABLE,
+        "broke off while it was cloned; evaluate again later",
+    ),
+    (
+        re.compile(rb"fsck error|index-pack failed|bad object|bad pack|corrupt"),
         Reason.MALFORMED,
-        "is damaged",
+        "is damaged: git refuses what it sends",
     ),
 )
 

@@ -17,11 +17,16 @@ MAX_CHANGES = 1_000_000
 MAX_PATHS = 200_000
 MAX_NOTEBOOK_BYTES = 5_000_000
 
-_STATUS = re.compile(rb"([A-Z])\d*")
+# `log` puts a line break before the first file of a commit.
+_STATUS = re.compile(rb"\n?([A-Z])\d*")
+_RAW = re.compile(rb"\n?:\d+ (\d+) ([0-9a-f]+) ([0-9a-f]+) ([A-Z])\d*")
+_FILE_MODES = frozenset({b"100644", b"100664", b"100755"})
+"""Not those of links and submodules."""
 _NUMBERS = re.compile(rb"(\d+|-)\t(\d+|-)\t(.*)", re.DOTALL)
-_ENTRY = re.compile(rb"(\d+) (\w+) ([0-9a-f]+) +(\d+|-)\t(.*)", re.DOTALL)
+_ENTRY = re.compile(rb"(\d+) blob ([0-9a-f]+) +(\d+)\t(.*)", re.DOTALL)
 _HEADER = b"@"
 _KINDS = {b"A": "created", b"C": "created", b"D": "deleted", b"R": "renamed"}
+_PLAIN = ("--no-textconv", "--no-ext-diff", "--no-color", "--no-notes", "--no-show-signature", "--no-mailmap")
 _NO_OBJECT = re.compile(r"0+")
 
 
@@ -53,10 +58,13 @@ class _Touched:
     lines: int = 0
 
 
-def head(clone: Clone) -> str | None:
-    """The commit at the clone's head; `None` when it has none."""
-    output = b"".join(clone.ask("for-each-ref", "--format=%(objectname)", "--count=1", "refs/heads/"))
-    return output.decode().strip() or None
+def head(clone: Clone) -> str:
+    """The commit at the clone's head.
+
+    Raises:
+        Missing: It has none.
+    """
+    return b"".join(clone.ask("rev-parse", "--verify", "HEAD^{commit}")).decode().strip()
 
 
 def commits(clone: Clone) -> Sequence[Commit]:
@@ -65,8 +73,8 @@ def commits(clone: Clone) -> Sequence[Commit]:
     Raises:
         Missing: They touch more than a million files, or git failed.
     """
-    # The last path of `--name-status` needs no content, so this works on a blobless clone as well.
-    options = ("--no-merges", "-M100%", "--name-status", f"--max-count={MAX_COMMITS}", "--reverse")
+    # Needs no contents, so it works on a blobless clone. Clocks differ: parents must come before their children all the same.
+    options = ("--no-merges", "-M100%", "--name-status", f"--max-count={MAX_COMMITS}", "--date-order", "--reverse")
     output = clone.ask("log", "-z", *options, *_PLAIN, "--format=@%H%x00%an%x00%ae%x00%at", "HEAD", "--")
     tokens = _tokens(output)
     found: list[Commit] = []
@@ -102,11 +110,10 @@ def changesets(clone: Clone) -> Sequence[FirstParentCommit]:
     for token in tokens:
         if token.startswith(_HEADER):
             found.append((token[1:].decode(), _text(next(tokens, b"")), _text(next(tokens, b"")), {}))
-        elif token.startswith(b":") and found:
-            old_id, new_id, status = token.split(b" ")[2:5]
-            path = _paths(status[:1], tokens)[-1]
-            if is_counted(path):
-                found[-1][3][path] = _Touched(path, old_id.decode(), new_id.decode())
+        elif (raw := _RAW.fullmatch(token)) and found:
+            path = _paths(raw[4], tokens)[-1]
+            if is_counted(path) and raw[1] in _FILE_MODES:
+                found[-1][3][path] = _Touched(path, raw[2].decode(), raw[3].decode())
         elif (numbers := _NUMBERS.fullmatch(token)) and found:
             # A rename leaves the path out and has two tokens follow.
             path = _text(numbers[3]) if numbers[3] else _paths(b"R", tokens)[-1]
@@ -130,9 +137,9 @@ def tree(clone: Clone) -> Mapping[str, Entry]:
     found: dict[str, Entry] = {}
     for token in _tokens(clone.ask("ls-tree", "-r", "-z", *long, "--full-tree", "HEAD")):
         entry = _ENTRY.fullmatch(token if long else token.replace(b"\t", b" 0\t", 1))
-        if entry is None or entry[2] != b"blob" or entry[1] == b"120000":
+        if entry is None or entry[1] not in _FILE_MODES:
             continue
-        found[_text(entry[5])] = Entry(entry[3].decode(), int(entry[4]))
+        found[_text(entry[4])] = Entry(entry[2].decode(), int(entry[3]))
         if len(found) > MAX_PATHS:
             raise Missing(Reason.TOO_LARGE, f"The repository has more than {MAX_PATHS:,} files")
     return found
@@ -157,9 +164,6 @@ def contents(clone: Clone, ids: Iterable[str], *, limit_bytes: int) -> Mapping[s
             found[name.decode()] = output.exactly(int(size))
             output.exactly(1)
     return found
-
-
-_PLAIN = ("--no-textconv", "--no-ext-diff", "--no-color", "--no-notes", "--no-show-signature", "--no-mailmap")
 
 
 def _sizes(clone: Clone, ids: Sequence[str]) -> Mapping[str, int]:
@@ -188,14 +192,11 @@ def _lines(ids: Iterable[str]) -> bytes:
 
 
 def _tokens(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The parts of an output that NUL divides; the line break that `log` puts before a commit's first file is taken off."""
+    """The parts of an output that NUL divides."""
     rest = b""
-    is_first = False
     for piece in pieces:
         *whole, rest = (rest + piece).split(b"\0")
-        for token in whole:
-            yield token.removeprefix(b"\n") if is_first else token
-            is_first = True
+        yield from whole
     if rest:
         yield rest
 

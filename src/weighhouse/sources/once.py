@@ -37,5 +37,5 @@ class Once:
             answer: T | Missing = self._answers[key]
         if isinstance(answer, Missing):
             # A new one each time: threads that raise the same exception would share its traceback.
-            raise Missing(answer.reason, answer.advice)
+            raise type(answer)(answer.reason, answer.advice)
         return answer

@@ -53,7 +53,9 @@ def package_code(files: PackageFiles, source: Source) -> CodeTree:
         Missing: A file needs the linter to tell broken syntax from newer syntax, and the linter could not be had.
     """
     sizes = {file.path: file.size_bytes for file in files.all}
-    return code_tree("package", source, sizes, _readable(files, programs_to_read(sizes)), _extras(files, sizes))
+    return code_tree(
+        "package", source, sizes, _readable(files, programs_to_read(sizes)), _readable(files, extras_to_read(sizes))
+    )
 
 
 def code_tree(
@@ -123,10 +125,15 @@ def _readable(files: PackageFiles, paths: Sequence[str]) -> dict[str, str]:
     return texts
 
 
-def _extras(files: PackageFiles, sizes: Mapping[str, int]) -> dict[str, str]:
+def extras_to_read(sizes: Mapping[str, int]) -> Sequence[str]:
+    """The small files beside the programs that metrics read: what declares dependencies or says what is run, the highest up first.
+
+    Args:
+        sizes: Bytes of every file by path.
+    """
     wanted = [
         path
         for path, size in sizes.items()
         if size <= _MAX_EXTRA_BYTES and not path.endswith(".py") and (is_ci_file(path) or is_requirements_file(path))
     ]
-    return _readable(files, sorted(wanted, key=lambda path: (path.count("/"), path))[:_MAX_EXTRAS])
+    return sorted(wanted, key=lambda path: (path.count("/"), path))[:_MAX_EXTRAS]

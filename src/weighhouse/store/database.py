@@ -4,14 +4,17 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import orjson
 import psycopg
 from alembic import command
 from alembic.config import Config
 from psycopg.conninfo import make_conninfo
-from sqlalchemy import Connection, RowMapping, TextClause, create_engine, exc
-from sqlalchemy.engine import URL, make_url
+from psycopg.types.json import set_json_loads
+from sqlalchemy import Connection, RowMapping, create_engine, event, exc
+from sqlalchemy.engine import URL, ExecutionContext, make_url
 from sqlalchemy.orm import Session
 
 from weighhouse.rules.errors import Away
@@ -27,6 +30,11 @@ _SESSION = {
     "jit": "off",
 }
 _OPTIONS = " ".join(f"-c {name}={value}" for name, value in _SESSION.items())
+
+
+_ANEW = "planned_anew"
+PLANNED_ANEW = MappingProxyType({_ANEW: True})
+"""For statements whose best plan hangs on their values: a prepared one would be planned once for all values."""
 
 
 class DatabaseAway(Away):
@@ -47,26 +55,29 @@ class Database:
     def __init__(self, url: str, *, connections: int = 20) -> None:
         self.url = normal_url(url)
         connect_args = {"options": _OPTIONS, "connect_timeout": 5, "application_name": "weighhouse"}
-        self._engine = create_engine(
-            self.url,
-            pool_size=connections,
-            max_overflow=0,
-            pool_timeout=4,
-            pool_recycle=1800,
-            connect_args=connect_args,
-        )
-        self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        pool: dict[str, Any] = {"max_overflow": 0, "pool_timeout": 4, "pool_recycle": 1800}
+        # In autocommit nothing is open when a statement ends: no mode to set, no rollback to send, before and after it.
+        alone: dict[str, Any] = {
+            "isolation_level": "AUTOCOMMIT",
+            "skip_autocommit_rollback": True,
+            "pool_reset_on_return": None,
+        }
+        transactions = max(2, connections * 2 // 5)
+        self._engine = create_engine(self.url, pool_size=transactions, connect_args=connect_args, **pool)
         self._snapshot = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        reads = max(2, connections - transactions)
+        self._autocommit = create_engine(self.url, pool_size=reads, connect_args=connect_args, **pool, **alone)
         # Counting a call may forget its last moments in a crash of the database, so it never waits for a disk.
         self._unsynced = create_engine(
             self.url,
             pool_size=max(2, connections // 4),
-            max_overflow=0,
-            pool_timeout=4,
-            pool_recycle=1800,
-            isolation_level="AUTOCOMMIT",
             connect_args=connect_args | {"options": _OPTIONS + " -c synchronous_commit=off"},
+            **pool,
+            **alone,
         )
+        for engine in (self._engine, self._autocommit, self._unsynced):
+            event.listen(engine, "connect", _read_json_quickly)
+            event.listen(engine, "do_execute", _plan_anew)
 
     @contextmanager
     def read(self, *, snapshot: bool = False) -> Iterator[Session]:
@@ -91,19 +102,34 @@ class Database:
         with _translated(), Session(self._engine, expire_on_commit=False) as session, session.begin():
             yield session
 
-    def count(self, statement: TextClause, values: Mapping[str, Any]) -> RowMapping | None:
+    def count(self, statement: str, values: Mapping[str, Any]) -> RowMapping | None:
         """The row of one statement that commits at once and without a disk sync; `None` when it touches no row.
+
+        Args:
+            statement: As the driver takes it, with `%(name)s` for each value: it runs with every request.
 
         Raises:
             DatabaseAway: No connection, or it broke.
         """
         with _translated(), self._unsynced.connect() as connection:
-            return connection.execute(statement, values).mappings().one_or_none()
+            return connection.exec_driver_sql(statement, values).mappings().one_or_none()
 
     def close(self) -> None:
         """Closes every connection."""
-        self._engine.dispose()
-        self._unsynced.dispose()
+        for engine in (self._engine, self._autocommit, self._unsynced):
+            engine.dispose()
+
+
+def _read_json_quickly(connection: psycopg.Connection[Any], _record: object) -> None:
+    set_json_loads(orjson.loads, connection)
+
+
+def _plan_anew(cursor: psycopg.Cursor[Any], statement: str, parameters: Any, context: ExecutionContext | None) -> bool:
+    """Runs a statement that was marked so; `False` leaves it to SQLAlchemy."""
+    if context is None or not context.execution_options.get(_ANEW):
+        return False
+    cursor.execute(statement.encode(), parameters, prepare=False)
+    return True
 
 
 def driver_connection(session: Session) -> psycopg.Connection[Any]:

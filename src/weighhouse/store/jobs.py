@@ -14,18 +14,20 @@ SWEEP = "sweep"
 _queue = procrastinate.App(connector=procrastinate.SyncPsycopgConnector())
 
 
-def enqueue(tx: Session, task: str, *, lock: str | None = None, **arguments: Any) -> int:
+def enqueue(tx: Session, task: str, *, lock: str | None = None, after_minutes: int = 0, **arguments: Any) -> int:
     """Adds a job that becomes visible when `tx` commits.
 
     Args:
         tx: The transaction that makes the job true.
         task: The task's name; `doors/worker.py` maps it to a use-case.
         lock: Jobs of one lock run one after another.
+        after_minutes: How long it waits before it may run.
         arguments: JSON values.
 
     Returns:
         The job's id.
     """
     tx.flush()
-    task_of = _queue.configure_task(task, allow_unknown=True, lock=lock, connection=driver_connection(tx))
+    later = {"schedule_in": {"minutes": after_minutes}} if after_minutes else {}
+    task_of = _queue.configure_task(task, allow_unknown=True, lock=lock, connection=driver_connection(tx), **later)
     return task_of.defer(**arguments)

@@ -199,7 +199,7 @@ class Package(Row):
     license_key: Mapped[str | None]
     """The license in lower case."""
     model_url: Mapped[str | None]
-    model_key: Mapped[str | None]
+    model_key: Mapped[str | None] = mapped_column(Text(collation="C"))
     """The id that `model_url` names, in lower case: how a child's `base_model` finds this package."""
     dataset_url: Mapped[str | None]
     code_url: Mapped[str | None]

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.rules.evidence import AS_OF, PackageEvidence
-from weighhouse.rules.evidence import Missing, Reason, Source
+from weighhouse.rules.evidence import Change, Commit, Contributors, History, Missing, Reason, Source
 from weighhouse.rules.metrics import bus_factor
-from weighhouse.rules.metrics.bus_factor import Change, Commit, History
 from weighhouse.rules.metrics.result import r2
 
 SOURCE = Source("git", "acme/tiny@a1")
@@ -111,15 +111,50 @@ def test_more_people_never_score_worse(factor: int, active: int) -> None:
     assert score <= bus_factor.score(factor, active + 1)
 
 
+AWAY = Missing(Reason.UNREACHABLE, "The clone failed")
+NO_REPO = Missing(Reason.NO_CODE_REPO, "There is none")
+WORK = [commit("ann", *created("a.py")), commit("ann"), commit("bob")]
+
+
+def test_the_history_decides_where_it_can_be_had() -> None:
+    evidence = PackageEvidence(history=History(SOURCE, WORK, ["a.py"]), contributors=Contributors(SOURCE, {"x": 1}))
+    result = bus_factor.measure(evidence, AS_OF)
+    assert (result.score, result.method) == (0.41, "git-doa")
+
+
+@pytest.mark.parametrize(
+    ("commits", "factor", "score"),
+    [
+        ({"ann": 10, "bob": 3}, 1, 0.35),
+        ({"ann": 2, "bob": 2, "cid": 2}, 2, 0.53),
+        (dict.fromkeys("abcdefghi", 1), 3, 0.61),
+    ],
+)
+def test_the_list_of_contributors_stands_in_capped_and_with_nobody_active(
+    commits: dict[str, int], factor: int, score: float
+) -> None:
+    contributors = Contributors(SOURCE, commits | {"dependabot[bot]": 1000})
+    result = bus_factor.measure(PackageEvidence(history=AWAY, contributors=contributors), AS_OF)
+    assert (result.score, result.method, result.inputs["truck_factor"]) == (score, "contributors", factor)
+    assert result.reasons[-1] == "The code's history was not used: The clone failed"
+
+
+def test_the_commits_on_the_hub_come_last() -> None:
+    evidence = PackageEvidence(history=NO_REPO, contributors=NO_REPO, hub_history=History(SOURCE, WORK, ()))
+    result = bus_factor.measure(evidence, AS_OF)
+    assert (result.score, result.method, len(result.reasons)) == (0.41, "hub-commits", 2)
+
+
 @pytest.mark.parametrize(
     ("facts", "reason"),
     [
         ({}, Reason.NO_CODE_REPO),
-        ({"code_url": "https://github.com/acme/tiny"}, Reason.UNREACHABLE),
-        ({"model_url": "https://hub.example/acme/tiny"}, Reason.UNREACHABLE),
+        ({"history": AWAY, "contributors": AWAY}, Reason.UNREACHABLE),
+        ({"history": AWAY, "contributors": Contributors(SOURCE, {"renovate[bot]": 1})}, Reason.UNREACHABLE),
+        ({"hub_history": AWAY}, Reason.UNREACHABLE),
     ],
 )
-def test_a_package_without_history_is_not_judged(facts: dict[str, str], reason: Reason) -> None:
+def test_a_package_without_history_is_not_judged(facts: dict[str, Any], reason: Reason) -> None:
     with pytest.raises(Missing) as caught:
-        bus_factor.measure(PackageEvidence(**facts), AS_OF)  # type: ignore[arg-type]  # keywords by name
+        bus_factor.measure(PackageEvidence(**facts), AS_OF)
     assert caught.value.reason is reason

@@ -87,10 +87,28 @@ def test_what_is_named_and_out_of_reach_is_not_a_verdict() -> None:
             weigh(datasets, code)
 
 
-def test_a_link_to_code_that_nobody_followed_is_not_a_verdict() -> None:
-    with pytest.raises(Missing, match="give it as code_url"):
-        weigh(card="# Tiny\nThe [code](https://github.com/acme/tiny) is public.")
+LINKS = "# Tiny\nThe [code](https://github.com/acme/tiny) is public."
+
+
+def test_a_link_to_code_that_could_not_be_followed_is_not_a_verdict() -> None:
+    with pytest.raises(Missing) as caught:
+        weigh(card=LINKS)
+    assert caught.value.reason is Reason.UNREACHABLE
     assert weigh(card="# Tiny\nWe thank [PyTorch](https://github.com/pytorch/pytorch).").score == 0.0
+
+
+def test_code_that_the_card_links_to_counts() -> None:
+    code = repository(train=TRAIN, evaluate=EVALUATE, extras={"requirements.txt": "torch"})
+    assert dataset_and_code_score.measure(PackageEvidence(card=LINKS, linked_code=code), AS_OF).score == 0.50
+
+
+def test_a_dead_link_to_code_is_a_location_and_no_more() -> None:
+    gone = Missing(Reason.NO_CODE_REPO, "GitHub has no acme/tiny")
+    linked = dataset_and_code_score.measure(PackageEvidence(card=LINKS, linked_code=gone), AS_OF)
+    given = weigh(code_url="https://github.com/acme/tiny")
+    for result in (linked, given):
+        assert result.score == 0.10
+        assert result.reasons[-1] == "https://github.com/acme/tiny (a dead link) holds no source file"
 
 
 def test_a_repository_without_source_has_only_a_location() -> None:

@@ -6,9 +6,8 @@ from datetime import timedelta
 import pytest
 
 from tests.rules.evidence import AS_OF, PackageEvidence
-from weighhouse.rules.evidence import Missing, Reason, Source
+from weighhouse.rules.evidence import Changeset, Changesets, Missing, Reason, Request, Review, Source
 from weighhouse.rules.metrics import reviewedness
-from weighhouse.rules.metrics.reviewedness import Changeset, Request, Review
 
 SOURCE = Source("github", "acme/tiny@a1")
 EARLIER, LATER = AS_OF - timedelta(days=2), AS_OF
@@ -69,19 +68,14 @@ def test_each_changeset_weighs_one_where_lines_are_unknown() -> None:
     assert (result.score, result.method) == (0.5, "changesets")
 
 
-@pytest.mark.parametrize(
-    ("code_url", "reason"),
-    [
-        (None, Reason.NO_GITHUB_REPO),
-        ("", Reason.NO_GITHUB_REPO),
-        ("https://github.com/", Reason.NO_GITHUB_REPO),
-        ("https://gitlab.com/acme/tiny", Reason.HOST_UNSUPPORTED),
-        ("https://github.com.evil.example/acme/tiny", Reason.HOST_UNSUPPORTED),
-        ("https://github.com/acme/tiny", Reason.UNREACHABLE),
-        ("git@github.com:acme/tiny.git", Reason.UNREACHABLE),
-    ],
-)
-def test_a_package_without_reviews_is_not_judged(code_url: str | None, reason: Reason) -> None:
+def test_a_package_is_judged_by_its_changesets() -> None:
+    found = Changesets(SOURCE, [changeset(1, review()), Changeset(9)])
+    assert reviewedness.measure(PackageEvidence(changesets=found), AS_OF).score == 0.1
+    uncounted = Changesets(SOURCE, found.changesets, lines_known=False)
+    assert reviewedness.measure(PackageEvidence(changesets=uncounted), AS_OF).score == 0.5
+
+
+def test_a_package_without_reviews_is_not_judged() -> None:
     with pytest.raises(Missing) as caught:
-        reviewedness.measure(PackageEvidence(code_url=code_url), AS_OF)
-    assert caught.value.reason is reason
+        reviewedness.measure(PackageEvidence(), AS_OF)
+    assert caught.value.reason is Reason.NO_GITHUB_REPO

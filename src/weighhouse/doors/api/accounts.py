@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from weighhouse.doors.api import schemas
 from weighhouse.doors.api.answers import answer, page_headers, problems
+from weighhouse.doors.api.strict import StrictRoute
 from weighhouse.doors.caller import Admin, AnyCaller, Registry
 from weighhouse.registry import accounts
 from weighhouse.rules.errors import Exhausted
@@ -17,7 +18,7 @@ from weighhouse.rules.errors import Exhausted
 if TYPE_CHECKING:
     from weighhouse.store.tables import Token, User
 
-router = APIRouter(tags=["Accounts"])
+router = APIRouter(tags=["Accounts"], route_class=StrictRoute)
 
 # bcrypt is slow on purpose: two at a time keep the other requests fast, and a queue that grows is turned away.
 _HASHERS = CapacityLimiter(2)
@@ -48,7 +49,7 @@ async def _hash_in_turn(work: Any, *given: Any) -> Any:
 @router.post(
     "/authenticate",
     response_model=schemas.GivenToken,
-    responses=problems(400, 401, 413, 422, 429, 503),
+    responses=problems(400, 401, 413, 415, 422, 429, 503),
     summary="Sign in",
 )
 async def post_authenticate(registry: Registry, request: Request, body: schemas.Credentials) -> Response:
@@ -102,7 +103,7 @@ def get_users(
     "/user/register",
     status_code=201,
     response_model=schemas.UserShown,
-    responses=problems(400, 401, 403, 409, 413, 422, 429, 503),
+    responses=problems(400, 401, 403, 409, 413, 415, 422, 429, 503),
     summary="Register a user",
 )
 async def post_user_register(registry: Registry, caller: Admin, body: schemas.NewUser) -> Response:
@@ -114,7 +115,7 @@ async def post_user_register(registry: Registry, caller: Admin, body: schemas.Ne
 @router.put(
     "/user/{user_id}/permissions",
     response_model=schemas.UserShown,
-    responses=problems(400, 401, 403, 404, 409, 413, 422, 429, 503),
+    responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 429, 503),
     summary="Set a user's permissions",
 )
 def put_user_permissions(registry: Registry, caller: Admin, user_id: UUID, body: schemas.Permissions) -> Response:
@@ -126,7 +127,7 @@ def put_user_permissions(registry: Registry, caller: Admin, user_id: UUID, body:
 @router.put(
     "/user/{user_id}/password",
     response_model=schemas.UserMessage,
-    responses=problems(400, 401, 403, 404, 413, 422, 429, 503),
+    responses=problems(400, 401, 403, 404, 413, 415, 422, 429, 503),
     summary="Set a password",
 )
 async def put_user_password(

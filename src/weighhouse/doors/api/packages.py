@@ -9,6 +9,7 @@ from starlette.responses import Response
 from weighhouse.doors.api import schemas
 from weighhouse.doors.api.answers import answer, page_headers, problems
 from weighhouse.doors.api.archive import ArchiveResponse, attachment, has_already
+from weighhouse.doors.api.strict import StrictRoute
 from weighhouse.doors.caller import Admin, AnyCaller, Downloader, Registry, Searcher, Uploader
 from weighhouse.registry import downloads, evaluate, lineage, packages, ratings
 from weighhouse.rules.manifest import ASKABLE, Component
@@ -17,7 +18,7 @@ from weighhouse.rules.zipview import Range, parse_range
 if TYPE_CHECKING:
     from weighhouse.store.tables import Download, Evaluation, PackageFile
 
-router = APIRouter(tags=["Packages"])
+router = APIRouter(tags=["Packages"], route_class=StrictRoute)
 
 Limit = Annotated[int, Query(ge=1, le=100, description="Rows on a page.")]
 IdCursor = Annotated[UUID | None, Query(description="`next_cursor` of the page before.")]
@@ -76,7 +77,7 @@ def get_package(
         200: {"description": "The whole ZIP.", "content": {"application/zip": {}}},
         206: {"description": "The range asked for.", "content": {"application/zip": {}}},
         304: {"description": "The client has this ZIP already."},
-        **problems(403, 416, 422, 503),
+        **problems(400, 403, 416, 422, 503),
     },
     summary="The ZIP behind a signed address",
 )
@@ -165,7 +166,7 @@ def get_package_download_history(
 @router.put(
     "/package/{package_id}/rate",
     response_model=schemas.Rated,
-    responses=problems(400, 401, 403, 404, 413, 422, 429, 503),
+    responses=problems(400, 401, 403, 404, 413, 415, 422, 429, 503),
     summary="Rate a package",
 )
 def put_package_rate(registry: Registry, caller: Searcher, package_id: UUID, body: schemas.Stars) -> Response:
@@ -249,7 +250,7 @@ def get_package_evaluations(
 @router.post(
     "/package/{package_id}/release",
     response_model=schemas.PackageMessage,
-    responses=problems(400, 401, 403, 404, 409, 413, 422, 429, 503),
+    responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 429, 503),
     summary="Release a package from quarantine",
 )
 def post_package_release(registry: Registry, caller: Admin, package_id: UUID, body: schemas.Release) -> Response:
@@ -277,7 +278,7 @@ def delete_package(
 
 
 def _metadata(description: packages.Description) -> dict[str, Any]:
-    package, evaluation = description.package, description.evaluation or {}
+    package, evaluation = description.package, description.evaluation
     scores = {metric["metric"]: metric["score"] for metric in description.metrics}
     if "ramp_up_time" in scores:
         scores["ramp_up"] = scores["ramp_up_time"]
@@ -292,11 +293,11 @@ def _metadata(description: packages.Description) -> dict[str, Any]:
         "upload_date": package.uploaded_at,
         "metrics": {"net_score": package.net_score} | scores,
         "metric_details": {metric["metric"]: metric for metric in description.metrics},
-        "metrics_version": evaluation.get("metrics_version"),
-        "evaluated_at": evaluation.get("as_of"),
-        "coverage": evaluation.get("coverage"),
-        "net_low": evaluation.get("net_low"),
-        "net_high": evaluation.get("net_high"),
+        "metrics_version": evaluation.metrics_version if evaluation else None,
+        "evaluated_at": evaluation.as_of if evaluation else None,
+        "coverage": evaluation.coverage if evaluation else None,
+        "net_low": evaluation.net_low if evaluation else None,
+        "net_high": evaluation.net_high if evaluation else None,
         "is_stale": package.is_stale,
         "status": package.status,
         "verdict": package.verdict,

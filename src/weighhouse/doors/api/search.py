@@ -7,10 +7,11 @@ from starlette.responses import Response
 
 from weighhouse.doors.api import schemas
 from weighhouse.doors.api.answers import answer, page_headers, problems
+from weighhouse.doors.api.strict import StrictRoute
 from weighhouse.doors.caller import Registry, Searcher
 from weighhouse.registry import search
 
-router = APIRouter(tags=["Search"])
+router = APIRouter(tags=["Search"], route_class=StrictRoute)
 
 Limit = Annotated[int, Query(ge=1, le=100, description="Packages on a page.")]
 Filter = Annotated[schemas.Text | None, Query(max_length=1024)]
@@ -20,7 +21,7 @@ Queries = Annotated[list[schemas.PackageQuery], Body(max_length=100)]
 @router.post(
     "/packages",
     response_model=schemas.PackagesFound,
-    responses=problems(400, 401, 403, 413, 422, 429, 503),
+    responses=problems(400, 401, 403, 413, 415, 422, 429, 503),
     summary="Search packages by queries",
 )
 def post_packages(

@@ -15,8 +15,9 @@ from starlette.responses import FileResponse, Response
 
 from weighhouse.doors.api import schemas
 from weighhouse.doors.api.answers import answer, problems
+from weighhouse.doors.api.strict import StrictRoute
 from weighhouse.doors.caller import Admin, Registry, require_caller
-from weighhouse.doors.problems import known_problems, slug, status_of
+from weighhouse.doors.problems import explain
 from weighhouse.registry import monitor, reset
 from weighhouse.rules.errors import NotFound
 from weighhouse.rules.histogram import class_bound_ms
@@ -24,7 +25,7 @@ from weighhouse.rules.permissions import Permission
 
 STATIC = Path(__file__).parent / "static"
 
-router = APIRouter(tags=["System"])
+router = APIRouter(tags=["System"], route_class=StrictRoute)
 pages = APIRouter(include_in_schema=False)
 
 _BOUNDS_MS = (1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 120_000)
@@ -119,16 +120,16 @@ def delete_reset(registry: Registry, caller: Admin) -> Response:
 @router.get(
     "/problems/{kind}",
     response_model=schemas.ProblemKind,
-    responses=problems(404),
+    responses=problems(400, 404, 422),
     summary="What a problem's type means",
 )
 def get_problem(kind: str) -> Response:
     """The status and meaning of a kind of problem."""
-    for error in known_problems():
-        if slug(error) == kind:
-            title = (error.__doc__ or "").strip().splitlines()[0].rstrip(".")
-            return answer({"type": f"/problems/{kind}", "title": title, "status": status_of(error)})
-    raise ProblemUnknown
+    found = explain(kind)
+    if found is None:
+        raise ProblemUnknown
+    status, title = found
+    return answer({"type": f"/problems/{kind}", "title": title, "status": status})
 
 
 @pages.get("/docs")

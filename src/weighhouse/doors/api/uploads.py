@@ -14,6 +14,7 @@ from weighhouse.app import App
 from weighhouse.doors.api import schemas
 from weighhouse.doors.api.answers import answer, problems
 from weighhouse.doors.api.form import BadForm, FormReader, boundary_of
+from weighhouse.doors.api.strict import StrictRoute
 from weighhouse.doors.caller import Registry, Uploader
 from weighhouse.registry.evaluate import EvaluationState, evaluation_state
 from weighhouse.registry.packages import storage_path
@@ -21,7 +22,7 @@ from weighhouse.registry.record import Recorded
 from weighhouse.registry.upload import Intake, UploadTooLarge
 from weighhouse.rules.permissions import Caller
 
-router = APIRouter(tags=["Packages"])
+router = APIRouter(tags=["Packages"], route_class=StrictRoute)
 
 _PIECE_BYTES = 1024 * 1024
 _MAX_PIECES_BYTES = 8 * 1024 * 1024
@@ -72,7 +73,7 @@ class UploadTooSlow(BadForm):
     response_model=schemas.Uploaded,
     responses={
         202: {"model": schemas.Uploaded, "description": "Taken in; still being weighed."},
-        **problems(400, 401, 403, 409, 413, 415, 422, 429, 503),
+        **problems(400, 401, 403, 404, 409, 413, 415, 422, 429, 503),
     },
     openapi_extra=_FORM_SCHEMA,
     summary="Upload and evaluate a package",

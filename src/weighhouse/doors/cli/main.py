@@ -2,10 +2,12 @@
 
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import click
 
 from weighhouse.doors.cli import serve
+from weighhouse.doors.cli.batch import NotUnderstood, batch
 from weighhouse.doors.cli.remote import commands
 from weighhouse.rules.errors import RegistryError
 
@@ -19,9 +21,27 @@ class _Tree(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
-            raise click.UsageError(f"No such command '{args[0]}'. There are: {', '.join(self.commands)}.", ctx)
+        """The command that the first argument names; else the batch command, for the file that it names.
+
+        Raises:
+            NotUnderstood: It names neither.
+        """
+        first = args[0]
+        if self.get_command(ctx, first) is None and (first == "-" or not first.startswith("-")):
+            if first != "-" and not _is_there(first):
+                raise NotUnderstood(
+                    f"{first} is neither a command nor a file. The commands are {', '.join(self.commands)}.", ctx
+                )
+            return batch.name, batch, args
         return super().resolve_command(ctx, args)
+
+
+def _is_there(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:
+        # Longer than any name of a file.
+        return False
 
 
 @click.group(cls=_Tree, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -35,10 +55,15 @@ def tree() -> None:
       ./run login --username admin
       ./run upload ./my-model
       ./run search bert
+
+    \b
+    Or weigh the models that a file names, without a server, one JSON object a line:
+      ./run sample_input
+      ./run sample_input --table
     """
 
 
-for command in (serve.serve, serve.worker, serve.migrate, *commands):
+for command in (serve.serve, serve.worker, serve.migrate, batch, *commands):
     tree.add_command(command)
 
 

@@ -4,6 +4,8 @@ import click
 
 from weighhouse.doors.cli.accounts import tokens, users
 from weighhouse.doors.cli.download import download
+from weighhouse.doors.cli.ingest import ingest
+from weighhouse.doors.cli.license_check import license_check
 from weighhouse.doors.cli.login import login, logout, whoami
 from weighhouse.doors.cli.packages import (
     delete,
@@ -25,6 +27,7 @@ commands: tuple[click.Command, ...] = (
     logout,
     whoami,
     upload,
+    ingest,
     search,
     show,
     download,
@@ -34,6 +37,7 @@ commands: tuple[click.Command, ...] = (
     evaluate,
     evaluations,
     lineage,
+    license_check,
     history,
     delete,
     users,

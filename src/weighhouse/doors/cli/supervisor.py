@@ -143,10 +143,10 @@ def _serve(settings: Settings, postgres: Postgres, listener: socket.socket, stop
 
 
 def _refuse_default_password(settings: Settings) -> None:
-    if _has_default_password(settings) and not settings.listens_on_loopback:
+    if _has_default_password(settings) and not settings.is_private:
         raise DefaultPasswordRefused(
-            f"On {settings.host} others could reach this server and sign in with the default password, which everybody "
-            "knows. Set WEIGHHOUSE_ADMIN_PASSWORD to one of your own, or listen on 127.0.0.1."
+            "Others could reach this server, by its address or through a proxy, and sign in with the default password, "
+            "which everybody knows. Set WEIGHHOUSE_ADMIN_PASSWORD to one of your own, or listen on 127.0.0.1 alone."
         )
 
 

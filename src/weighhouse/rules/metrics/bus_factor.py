@@ -6,13 +6,13 @@ Truck factor by degree of authorship: *A Novel Approach for Estimating Truck Fac
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Literal
 
-from weighhouse.rules.evidence import Evidence, Missing, Reason, Source
-from weighhouse.rules.metrics.result import Result, ok
+from weighhouse.rules.code_files import is_source
+from weighhouse.rules.evidence import Commit, Contributors, Evidence, History, Missing, Reason
+from weighhouse.rules.metrics.result import Result, ok, reason
 
 NAME = "bus_factor"
 METRIC_VERSION = "bus_factor/1"
@@ -25,38 +25,6 @@ FALLBACK_CAP = 3
 
 _BOT = re.compile(r"\[bot\]|\bdependabot\b|\brenovate\b|\bgithub-actions\b", re.IGNORECASE)
 _NOREPLY = re.compile(r"(?:\d+\+)?([^@+]+)@users\.noreply\.")
-_SOURCE_FILE = re.compile(
-    r"\.(?:py|ipynb|cc?|cpp|cu|h|hpp|java|js|ts|go|rs|rb|sh|jl|r|cs|kt|swift|scala|lua|sql)$", re.IGNORECASE
-)
-_VENDORED = frozenset(["vendor", "third_party", "node_modules", "dist", "build"])
-
-
-@dataclass(frozen=True)
-class Change:
-    """What a commit did to one file. `renamed` moves it unchanged from `old_path`."""
-
-    path: str
-    kind: Literal["created", "changed", "renamed", "deleted"]
-    old_path: str = ""
-
-
-@dataclass(frozen=True)
-class Commit:
-    """A commit that is no merge."""
-
-    author: str
-    email: str
-    at: datetime
-    changes: Sequence[Change] = ()
-
-
-@dataclass(frozen=True)
-class History:
-    """Commits of the default branch, oldest first, and the paths at its head."""
-
-    source: Source
-    commits: Sequence[Commit]
-    paths: Collection[str]
 
 
 @dataclass
@@ -66,18 +34,32 @@ class _File:
 
 
 def measure(evidence: Evidence, as_of: datetime) -> Result:
-    """Inconclusive: this server reads no histories yet; `judge` scores one.
+    """The score of the code's history, else of the forge's list of contributors, else of the commits on the hub.
 
     Raises:
-        Missing: Always.
+        Missing: There is neither a code repository nor one on the hub (`no_code_repo`), or none of the three could be had.
     """
-    if not evidence.code_url and not evidence.model_url:
-        raise Missing(Reason.NO_CODE_REPO, "Neither a code_url nor a model_url was given; publish with one of them")
-    raise Missing(Reason.UNREACHABLE, "This server does not read the history of repositories yet")
+    refusals: list[Missing] = []
+    looks: Sequence[Callable[[], Result]] = (
+        lambda: judge(evidence.history(), as_of),
+        lambda: judge_contributors(evidence.contributors()),
+        # What is at its head is of no use: nobody says which commit touched what.
+        lambda: judge(replace(evidence.hub_history(), paths=()), as_of, method="hub-commits"),
+    )
+    for look in looks:
+        try:
+            return _with_refusal(look(), refusals)
+        except Missing as missing:
+            refusals.append(missing)
+    # What was named and could not be read tells more than what was not named.
+    raise next((one for one in refusals if one.reason is not Reason.NO_CODE_REPO), refusals[0])
 
 
-def judge(history: History, as_of: datetime) -> Result:
+def judge(history: History, as_of: datetime, *, method: str = "git") -> Result:
     """The score of a history: how many people it takes to lose the code, and how many are active.
+
+    Args:
+        method: Begins the method's name; `hub-commits` for a history without files.
 
     Raises:
         Missing: It has no commit by a person.
@@ -90,19 +72,48 @@ def judge(history: History, as_of: datetime) -> Result:
     active = sum(count >= ACTIVE_COMMITS for count in recent.values())
     sources = [path for path in history.paths if is_source(path)]
     if sources:
-        method, factor = "git-doa", truck_factor(_authors_by_file(people, sources))
-        reason = f"{factor} people together wrote more than half of {len(sources)} source files"
+        method, factor = f"{method}-doa", truck_factor(_authors_by_file(people, sources))
+        fact = f"{factor} people together wrote more than half of {len(sources)} source files"
     else:
-        method, factor = "git-commits", absence_factor(Counter(person for _, person in people))
-        reason = f"{factor} people together made half of {len(people)} commits; there are no source files"
+        factor = absence_factor(Counter(person for _, person in people))
+        fact = f"{factor} people together made half of {len(people)} commits"
+        if method == "git":
+            method, fact = "git-commits", f"{fact}; there are no source files"
     return ok(
         NAME,
         score(factor, active),
-        [reason, f"{active} people made at least two commits in the last {ACTIVE_DAYS} days"],
+        [fact, f"{active} people made at least two commits in the last {ACTIVE_DAYS} days"],
         inputs={"truck_factor": factor, "active_people": active, "files": len(sources), "commits": len(people)},
         method=method,
         sources=(history.source,),
     )
+
+
+def judge_contributors(found: Contributors) -> Result:
+    """The score of a forge's list of contributors. It does not say when they worked, so nobody counts as active.
+
+    Raises:
+        Missing: It names nobody.
+    """
+    commits = {name: count for name, count in found.commits.items() if not is_bot(name)}
+    if not commits:
+        raise Missing(Reason.NO_EVIDENCE, "The list of contributors names no person")
+    factor, total = absence_factor(commits), sum(commits.values())
+    reasons = [
+        f"{factor} people together made half of {total} commits, by the list of contributors",
+        "The list does not say who is active, so nobody counts as active",
+    ]
+    inputs = {"truck_factor": factor, "active_people": 0, "files": 0, "commits": total}
+    return ok(NAME, score(factor, 0), reasons, inputs=inputs, method="contributors", sources=(found.source,))
+
+
+def is_bot(*names: str) -> bool:
+    """Whether a name, a login or an e-mail address is a program's.
+
+    >>> is_bot("Ann", "49699333+dependabot[bot]@users.noreply.github.com"), is_bot("Talbot")
+    (True, False)
+    """
+    return any(_BOT.search(name) for name in names)
 
 
 def score(factor: int, active: int) -> float:
@@ -176,9 +187,11 @@ def file_authors(commits: Mapping[str, int], creator: str | None) -> frozenset[s
     )
 
 
-def is_source(path: str) -> bool:
-    """Whether people write the file at `path`: a source file, and not a vendored one."""
-    return _SOURCE_FILE.search(path) is not None and _VENDORED.isdisjoint(path.split("/")[:-1])
+def _with_refusal(result: Result, refusals: Sequence[Missing]) -> Result:
+    """`result`, which also says why the better evidence before it could not be used."""
+    if not refusals or refusals[0].reason is Reason.NO_CODE_REPO:
+        return result
+    return replace(result, reasons=(*result.reasons, reason(f"The code's history was not used: {refusals[0].advice}")))
 
 
 def _people(commits: Iterable[Commit]) -> list[tuple[Commit, str]]:
@@ -193,7 +206,7 @@ def _people(commits: Iterable[Commit]) -> list[tuple[Commit, str]]:
 
     keyed: list[tuple[Commit, str]] = []
     for commit in commits:
-        if _BOT.search(commit.author) or _BOT.search(commit.email):
+        if is_bot(commit.author, commit.email):
             continue
         email = commit.email.strip().lower()
         noreply = _NOREPLY.match(email)

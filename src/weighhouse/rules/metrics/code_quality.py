@@ -72,7 +72,8 @@ def measure(evidence: Evidence, as_of: datetime) -> Result:
     Raises:
         Missing: The repository could not be had (its own reason), or there are fewer than 50 lines of Python.
     """
-    tree = evidence.code()
+    whole = evidence.code()
+    tree = whole.part or whole
     lines = {path: code_lines(text) for path, text in tree.texts.items()}
     if sum(lines.values()) < MIN_CODE_LINES:
         raise Missing(Reason.TOO_LITTLE_CODE, _too_little(tree, sum(lines.values())))

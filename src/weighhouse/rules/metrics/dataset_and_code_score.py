@@ -67,30 +67,37 @@ def measure(evidence: Evidence, as_of: datetime) -> Result:
     """
     datasets = evidence.datasets()[:MAX_DATASETS]
     for facts in datasets:
-        if facts.state == "unknown":
+        # Of a gated dataset the hub may say that it is there and keep its card from us.
+        if facts.state == "unknown" or (facts.missing is not None and not facts.card):
             raise facts.missing or Missing(
                 Reason.UNREACHABLE, f"The dataset {facts.id[:60]} could not be looked at; try again"
             )
-    half = _code_half(evidence)
+    half, place = _code_half(evidence)
     scores = [dataset_score(facts) for facts in datasets]
     data = sum(scores) / len(scores) if scores else 0.0
     inputs = {"dataset_half": {facts.id: score for facts, score in zip(datasets, scores, strict=True)}, **vars(half)}
-    reasons = [*_dataset_reasons(datasets), *_code_reasons(half, evidence.code_url)]
+    reasons = [*_dataset_reasons(datasets), *_code_reasons(half, place)]
     return ok(NAME, data + code_score(half), reasons, inputs=inputs)
 
 
-def _code_half(evidence: Evidence) -> CodeHalf:
-    tree = evidence.code()
-    has_source = any(PurePosixPath(path.lower()).suffix in _SOURCE_ENDS for path in tree.paths)
-    card = None
-    if tree.origin == "package" and evidence.code_url is None and not has_source:
-        card = read_card(evidence.card())
-        if link := code_link(card, evidence.model_id):
-            raise Missing(
-                Reason.UNREACHABLE, f"The card links to {link[:80]}, which was not looked at; give it as code_url"
-            )
-        return CodeHalf()
-    return _look(tree, has_source, evidence)
+def _code_half(evidence: Evidence) -> tuple[CodeHalf, str]:
+    """The code half, and where it was looked for: an address, or `""` for the package itself."""
+    tree, place = evidence.code(), evidence.code_url or ""
+    if tree.origin == "package" and not place and not _has_source(tree):
+        place = code_link(read_card(evidence.card()), evidence.model_id) or ""
+        if not place:
+            return CodeHalf(), ""
+        try:
+            tree = evidence.linked_code(place)
+        except Missing as missing:
+            if missing.reason is not Reason.NO_CODE_REPO:
+                raise
+    is_dead = bool(place) and tree.origin == "package"
+    return _look(tree, _has_source(tree), evidence), f"{place} (a dead link)" if is_dead else place
+
+
+def _has_source(tree: CodeTree) -> bool:
+    return any(PurePosixPath(path.lower()).suffix in _SOURCE_ENDS for path in tree.paths)
 
 
 def code_link(card: Card, model_id: str) -> str | None:
@@ -148,11 +155,11 @@ def _card_note(facts: DatasetFacts) -> str:
     )
 
 
-def _code_reasons(half: CodeHalf, code_url: str | None) -> list[str]:
+def _code_reasons(half: CodeHalf, place: str) -> list[str]:
     if not half.is_located:
         return ["No code repository is given, and the package bundles no code"]
     if not half.has_source:
-        return [f"{(code_url or 'The repository')[:80]} holds no source file"]
+        return [f"{(place or 'The package')[-100:]} holds no source file"]
     items = (
         (half.trains, "training code"),
         (half.infers, "evaluation or inference code"),

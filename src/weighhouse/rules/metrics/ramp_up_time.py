@@ -133,13 +133,14 @@ def _gather(evidence: Evidence) -> _Facts:
     card = read_card(evidence.card())
     hub = _hub(evidence)
     files = {file.path: file.size_bytes for file in evidence.files()}
+    sizes = {**(hub.file_sizes if hub else {}), **files}
     return _Facts(
         card=card,
         topics=filled_topics(card, TOPICS),
-        sizes={**(hub.file_sizes if hub else {}), **files},
-        names=Names(evidence.model_id, files),
+        sizes=sizes,
+        names=Names(evidence.model_id, sizes),
         hub=hub,
-        config=_config(evidence, files),
+        config=_config(evidence, files) or (hub.config if hub else {}),
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from weighhouse.rules.cards import CodeBlock, read_card
-from weighhouse.rules.evidence import Evidence, Source
+from weighhouse.rules.evidence import Evidence, Missing, Source
 from weighhouse.rules.metrics.result import Result, ok
 from weighhouse.rules.snippets import (
     PLACEHOLDERS,
@@ -70,7 +70,7 @@ def static_verdict(evidence: Evidence) -> StaticVerdict:
     Raises:
         Missing: The card could not be read, or the linter is not there.
     """
-    names = Names(evidence.model_id, [file.path for file in evidence.files()])
+    names = Names(evidence.model_id, _paths(evidence))
     blocks = [(block, kind_of(block)) for block in read_card(evidence.card()).code_blocks]
     python = [block for block, kind in blocks if kind is Kind.PYTHON]
     parsing = [snippet for snippet in map(_read, python) if snippet is not None]
@@ -82,6 +82,16 @@ def static_verdict(evidence: Evidence) -> StaticVerdict:
     elif not parsing and any(kind is Kind.SHELL for _, kind in blocks):
         verdict = StaticVerdict(0.0, "The card has commands, but none names a file of this package")
     return replace(verdict, blocks=len(blocks), parsing_blocks=len(parsing))
+
+
+def _paths(evidence: Evidence) -> Sequence[str]:
+    """Paths of the package, and of the model on the hub, whose weights a package may leave there."""
+    paths = [file.path for file in evidence.files()]
+    try:
+        return [*paths, *evidence.hub().file_sizes]
+    except Missing:
+        # The id alone suffices for most snippets.
+        return paths
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,11 @@
 """How much of the code did a second person look at before it was merged? (metrics specification, section 10)"""
 
 import re
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal
 
-from weighhouse.rules.evidence import Evidence, Missing, Reason, Source
+from weighhouse.rules.code_files import is_source
+from weighhouse.rules.evidence import Changeset, Evidence, Missing, Reason, Source
 from weighhouse.rules.metrics.result import Result, ok
 
 NAME = "reviewedness"
@@ -15,52 +14,17 @@ METRIC_VERSION = "reviewedness/1"
 LINES_CAP = 1_000
 """Lines of one changeset that count, so that one large import does not decide."""
 
-_WEB_ADDRESS = re.compile(
-    r"(?:https?://|ssh://git@|git@)?(?:www\.)?([^/:@]+)(?::\d+)?[/:](.*)", re.IGNORECASE | re.DOTALL
-)
-
-
-@dataclass(frozen=True)
-class Review:
-    """A review of a request."""
-
-    by: str
-    is_bot: bool
-    state: Literal["APPROVED", "CHANGES_REQUESTED", "COMMENTED", "DISMISSED", "PENDING"]
-    has_text: bool
-    at: datetime
-
-
-@dataclass(frozen=True)
-class Request:
-    """A pull request. `authors` are those of its commits and its own."""
-
-    authors: Collection[str]
-    merged_at: datetime | None
-    reviews: Sequence[Review] = ()
-
-
-@dataclass(frozen=True)
-class Changeset:
-    """A first-parent commit: code lines it adds, and the request it came by."""
-
-    lines: int
-    is_bot: bool = False
-    request: Request | None = None
+_MINIFIED = re.compile(r"[.-](min|bundle)\.(js|ts)$", re.IGNORECASE)
 
 
 def measure(evidence: Evidence, as_of: datetime) -> Result:
-    """Inconclusive: this server reads no reviews yet; `judge` scores changesets.
+    """The share of the last changes' lines that a second person reviewed before the merge.
 
     Raises:
-        Missing: Always.
+        Missing: No GitHub repository is given, its reviews could not be had, or people changed no code in them.
     """
-    address = _WEB_ADDRESS.match((evidence.code_url or "").strip())
-    if address is None or not address[2].strip("/"):
-        raise Missing(Reason.NO_GITHUB_REPO, "No GitHub repository was given; publish with its address as code_url")
-    if address[1].lower() != "github.com":
-        raise Missing(Reason.HOST_UNSUPPORTED, f"Reviews can be read on GitHub only, and the code is on {address[1]}")
-    raise Missing(Reason.UNREACHABLE, "This server does not read the reviews of repositories yet")
+    found = evidence.changesets()
+    return judge(found.changesets, found.source, lines_known=found.lines_known)
 
 
 def judge(changesets: Sequence[Changeset], source: Source, *, lines_known: bool = True) -> Result:
@@ -91,6 +55,15 @@ def judge(changesets: Sequence[Changeset], source: Source, *, lines_known: bool 
         method="lines" if lines_known else "changesets",
         sources=(source,),
     )
+
+
+def is_counted(path: str) -> bool:
+    """Whether the lines of the file at `path` are code that people write and review.
+
+    >>> is_counted("src/a.py"), is_counted("vendor/a.py"), is_counted("a.min.js"), is_counted("uv.lock")
+    (True, False, False, False)
+    """
+    return is_source(path) and _MINIFIED.search(path) is None
 
 
 def is_reviewed(changeset: Changeset) -> bool:

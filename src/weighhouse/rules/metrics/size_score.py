@@ -1,7 +1,6 @@
 """Will it fit in memory on the machine I have? (metrics specification, section 6)"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 
@@ -14,8 +13,8 @@ from weighhouse.rules.weights import (
     is_weight,
     read_tensors,
     smallest,
-    tensors_of_size,
     variants,
+    variants_by_size,
     without_decoys,
 )
 
@@ -102,17 +101,7 @@ def _find_hub_variants(evidence: Evidence) -> tuple[Sequence[Variant], Source]:
         if missing.reason is not Reason.NO_EVIDENCE:
             raise
         raise Missing(Reason.NO_EVIDENCE, "No weights in the package and no model_url; add one of them") from missing
-    tensors = {
-        path: tensors_of_size(size)
-        for path, size in hub.file_sizes.items()
-        if is_weight(path) and not path.lower().endswith((".safetensors", ".gguf"))
-    }
-    found = list(variants(tensors, hub.file_sizes))
-    # The hub counts parameters once for the whole repository, so they belong to each set whole, not to each file.
-    headed = {path: tensors_of_size(size) for path, size in hub.file_sizes.items() if is_weight(path)}
-    for variant in variants({path: headed[path] for path in headed.keys() - tensors.keys()}, hub.file_sizes):
-        whole = tensors_of_size(variant.size_bytes, hub.parameters)
-        found.append(replace(variant, parameters=whole.parameters))
+    found = variants_by_size(hub.file_sizes, parameters=hub.parameters, gguf_parameters=hub.gguf_parameters)
     return found, Source("hub", f"{hub.id}@{hub.sha}")
 
 

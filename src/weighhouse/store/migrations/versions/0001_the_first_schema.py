@@ -182,7 +182,7 @@ def upgrade() -> None:
         sa.Column("license", sa.Text(), nullable=True),
         sa.Column("license_key", sa.Text(), nullable=True),
         sa.Column("model_url", sa.Text(), nullable=True),
-        sa.Column("model_key", sa.Text(), nullable=True),
+        sa.Column("model_key", sa.Text(collation="C"), nullable=True),
         sa.Column("dataset_url", sa.Text(), nullable=True),
         sa.Column("code_url", sa.Text(), nullable=True),
         sa.Column("source_revision", sa.Text(), nullable=True),
