@@ -40,6 +40,9 @@ def main(arguments: list[str]) -> int:
     arguments = [argument for argument in arguments if argument != "--long"]
     if not is_long and "-m" not in arguments:
         arguments += ["-m", "not long"]
+    if not any(argument.startswith(("-n", "--pdb")) for argument in arguments):
+        # Many tests wait for a server or a disk: two processes keep two cores busy. A file stays in one of them.
+        arguments += ["-n", "2", "--dist", "loadfile"]
     tally = Tally()
     os.chdir(ROOT)
     with tempfile.TemporaryDirectory() as folder:

@@ -186,7 +186,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Location", answer + self.path)
             self.end_headers()
 
-    do_GET = do_POST = _answer  # noqa: N815 - named by the standard library
+    do_GET = do_POST = _answer
 
     def _ask_git(self) -> None:
         parts = urlsplit(self.path)

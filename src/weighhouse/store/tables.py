@@ -245,7 +245,9 @@ class PackageText(Row):
     document: Mapped[str] = mapped_column(
         TSVECTOR,
         Computed(
+            # Words of a name are found as they are written, and by their stems beside words of prose.
             "setweight(to_tsvector('simple'::regconfig, translate(name, '/._-', '    ')), 'A') || "
+            "setweight(to_tsvector('english'::regconfig, translate(name, '/._-', '    ')), 'A') || "
             "setweight(to_tsvector('english'::regconfig, left(description, 20000)), 'B') || "
             "setweight(to_tsvector('english'::regconfig, left(card, 200000)), 'C')",
             persisted=True,

@@ -365,7 +365,7 @@ def upgrade() -> None:
             "document",
             postgresql.TSVECTOR(),
             sa.Computed(
-                "setweight(to_tsvector('simple'::regconfig, translate(name, '/._-', '    ')), 'A') || setweight(to_tsvector('english'::regconfig, left(description, 20000)), 'B') || setweight(to_tsvector('english'::regconfig, left(card, 200000)), 'C')",
+                "setweight(to_tsvector('simple'::regconfig, translate(name, '/._-', '    ')), 'A') || setweight(to_tsvector('english'::regconfig, translate(name, '/._-', '    ')), 'A') || setweight(to_tsvector('english'::regconfig, left(description, 20000)), 'B') || setweight(to_tsvector('english'::regconfig, left(card, 200000)), 'C')",
                 persisted=True,
             ),
             nullable=False,
