@@ -2,7 +2,7 @@
 
 Rows go in by `COPY`, in the order of their upload, several processes at once. The schema is the migrations' own and
 nothing of it is dropped. Foreign keys are not checked while rows come in (each row is made to fit), and the two
-expensive indexes are filled at once afterwards, by `REINDEX`: of what was tried this is the fastest (see README.md).
+expensive indexes are filled at once afterwards, by `REINDEX`.
 """
 
 import random
@@ -39,7 +39,7 @@ _CHUNK = 5_000
 _FIRST_DAY = datetime(2023, 1, 1, tzinfo=UTC)
 _SPAN_SECONDS = 3 * 365 * 86_400
 _VERSIONS = (1, 1, 2, 2, 3, 3, 4, 5, 6, 8, 10)
-# Filled row by row these two cost more than all the rest together.
+# Left out while rows come in, and then filled at once.
 _HEAVY_INDEXES = ("ix_package_texts_card_trigrams", "ix_package_texts_document")
 
 _COLUMNS = {
