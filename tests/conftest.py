@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import hypothesis
 import psycopg
 import pytest
 from pydantic import SecretStr
@@ -23,6 +24,12 @@ from weighhouse.settings import Settings
 from weighhouse.store import embedded
 from weighhouse.store.blobs_disk import DiskBlobs
 from weighhouse.store.database import Database, migrate
+
+# How fast an example runs says how busy the machine is, and nothing of what it checks.
+hypothesis.settings.register_profile(
+    "weighhouse", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("weighhouse")
 
 ADMIN_PASSWORD = "correct horse battery staple"
 

@@ -146,7 +146,7 @@ def test_sigterm_ends_everything_it_started(server: Server) -> None:
 
     began = time.monotonic()
     assert server.end() == 0
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 25
     # The database's log writer ends last, and nobody waits for it.
     until(lambda: not alive(family), 2)
 
@@ -176,7 +176,7 @@ def test_a_second_signal_ends_it_without_waiting_for_requests(server: Server) ->
         began = time.monotonic()
         server.process.send_signal(signal.SIGINT)
         assert server.process.wait(PATIENCE_SECONDS) == 0
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 25
         until(lambda: not alive(family), 2)
 
 

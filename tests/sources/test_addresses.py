@@ -86,7 +86,7 @@ def test_a_name_that_nobody_resolves_in_time_is_unreachable(monkeypatch: pytest.
     released = threading.Event()
 
     def wait(*_: object, **__: object) -> list[object]:
-        released.wait(5)
+        released.wait(30)
         return []
 
     monkeypatch.setattr(socket, "getaddrinfo", wait)
@@ -94,7 +94,7 @@ def test_a_name_that_nobody_resolves_in_time_is_unreachable(monkeypatch: pytest.
     with pytest.raises(Missing) as caught:
         checked_addresses("slow.example", 443, own=())
     assert caught.value.reason is Reason.UNREACHABLE
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 20
     released.set()
 
 

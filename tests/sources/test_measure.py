@@ -26,7 +26,7 @@ def test_a_metric_whose_evidence_is_late_is_inconclusive_and_holds_up_no_other()
     slow = _Slow()
     began = time.monotonic()
     timed = measure_all(slow, AS_OF, seconds=0.5)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     slow.is_over.set()
     assert list(timed) == list(METRICS)
     assert timed["reproducibility"].result.reason_code is Reason.TIMEOUT
