@@ -1,4 +1,5 @@
 import io
+import itertools
 import os
 import shutil
 import stat
@@ -160,11 +161,12 @@ def test_zip64_records_of_the_standard_library_are_read(is_stream: bool, method:
 
 
 @pytest.mark.skipif(shutil.which("zip") is None, reason="needs zip: apt-get install zip")
-@pytest.mark.parametrize("options", ["-r", "-r -0", "-r -fz", "-r -fd", "-r -fd -0", "-r -D", "-r -X"])
-@pytest.mark.parametrize("is_piped", [False, True])
+@pytest.mark.parametrize(
+    ("options", "is_piped"),
+    # Not `-fz` to a pipe: zip then writes no ZIP64 end record, and unzip refuses it too.
+    [("-r -fz", False), *itertools.product(["-r", "-r -0", "-r -fd", "-r -fd -0", "-r -D", "-r -X"], [False, True])],
+)
 def test_zips_of_info_zip_are_read(tmp_path: Path, options: str, is_piped: bool) -> None:
-    if is_piped and "-fz" in options:
-        pytest.skip("zip writes no ZIP64 end record then; unzip refuses it too")
     (tmp_path / "m" / "weights").mkdir(parents=True)
     for path, content in FILES.items():
         (tmp_path / "m" / path).write_bytes(content)
