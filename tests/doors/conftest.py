@@ -11,7 +11,7 @@ from tests.doors.rest import Account, client_of, register
 STRICT = {
     "WEIGHHOUSE_WORKERS": "1",
     "WEIGHHOUSE_PUBLIC_URL": "https://models.example/",
-    "WEIGHHOUSE_DOWNLOAD_URL_SECONDS": "1",
+    "WEIGHHOUSE_DOWNLOAD_URL_SECONDS": "4",
     "WEIGHHOUSE_MAX_UPLOAD_BYTES": "200000",
     "WEIGHHOUSE_MAX_UNPACKED_BYTES": "300000",
     "WEIGHHOUSE_TOKEN_CALLS": "40",

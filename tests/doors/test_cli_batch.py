@@ -185,12 +185,12 @@ def test_objects_come_in_the_order_of_the_file_and_slow_ones_hold_up_no_other(
     names = [f"m{n}" for n in range(5)]
     for name in names:
         hub.add_model(f"acme/{name}", {"README.md": f"# {name}"})
-    hub.fail("/api/models/acme/m[0-3]$", delay_seconds=4)
+    hub.fail("/api/models/acme/m[0-3]$", delay_seconds=6)
     (tmp_path / "urls").write_text("".join(f"{hub.url}/acme/{name}\n" for name in names))
     began = time.monotonic()
     done = run("urls", HF_ENDPOINT=hub.url)
-    # One after the other they would wait for sixteen seconds and more.
-    assert time.monotonic() - began < 14
+    # One after the other they would wait for twenty-four seconds and more.
+    assert time.monotonic() - began < 22
     assert [record["name"] for record in _objects(done)] == names
 
 

@@ -268,7 +268,7 @@ def test_an_endless_pack_is_stopped_by_time_and_nothing_stays(
     started = time.monotonic()
     missing = missing_of(lambda: _clone_endless(server, seconds=1))
     assert missing.reason is Reason.TIMEOUT
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
     assert list(tmp_path.iterdir()) == []
     assert _running_git(str(tmp_path)) == []
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import math
 import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -120,7 +121,7 @@ def offer_download(
     seconds = app.settings.download_url_seconds
     return Offer(
         package=package,
-        path=_signed_path(app.signing_key, package_id, variant, int(time.time()) + seconds),
+        path=_signed_path(app.signing_key, package_id, variant, math.ceil(time.time()) + seconds),
         seconds=seconds,
         components_included=choice.included,
         components_missing=choice.missing,
