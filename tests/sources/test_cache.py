@@ -1,24 +1,27 @@
 """Answers kept in a folder."""
 
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weighhouse.sources.cache import FolderCache, NoCache
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@settings(max_examples=30)
 @given(st.text(max_size=50), st.one_of(st.none(), st.text(max_size=50)), st.binary(max_size=200))
-def test_what_is_put_is_got(tmp_path: Path, key: str, validator: str | None, value: bytes) -> None:
-    cache = FolderCache(tmp_path / "cache")
-    cache.put(key, "older", b"older")
-    cache.put(key, validator, value)
-    assert cache.get(key) == (validator, value)
-    assert cache.get(key + "x") is None
+def test_what_is_put_is_got(key: str, validator: str | None, value: bytes) -> None:
+    # A folder for each example: what one puts is another's that must not be there.
+    with tempfile.TemporaryDirectory() as folder:
+        cache = FolderCache(Path(folder) / "cache")
+        cache.put(key, "older", b"older")
+        cache.put(key, validator, value)
+        assert cache.get(key) == (validator, value)
+        assert cache.get(key + "x") is None
 
 
 @pytest.mark.parametrize(
