@@ -131,6 +131,11 @@ def fill(url: str, count: int, *, processes: int = 2) -> None:
             shares = [pool.submit(_fill_share, url, owner, count, n, processes) for n in range(processes)]
             for share in shares:
                 share.result()
+        # Triggers do not fire meanwhile; this is what the one of `packages` would have counted.
+        db.execute(
+            "INSERT INTO listed_names (name_key, versions) "
+            "SELECT name_key, count(*) FROM packages WHERE verdict <> 'unsafe' GROUP BY name_key"
+        )
         db.execute("SET maintenance_work_mem = '2GB'")
         for index in _HEAVY_INDEXES:
             db.execute(f"REINDEX INDEX {index}".encode())
@@ -206,7 +211,8 @@ def _add_rows(
     said = (package_id, name, key, text, version_key(text), is_prerelease(text), description, license_id, license_id)
     state = (owner, version.uploaded_at, "evaluated", verdict, score, evaluation_id)
     rows["packages"].append((*said, *urls, size_bytes, len(files), manifest, *state))
-    sentences = 20 + int(80 * random.Random(version.name.number).random() ** 3)
+    # Most cards are a few lines, some are papers: a median of six sentences, and a tail up to a hundred.
+    sentences = 2 + int(98 * random.Random(version.name.number).random() ** 5)
     rows["package_texts"].append((package_id, name, description, words.card(version.name, text, sentences)))
     rows["download_counts"].append((package_id, int(chance.paretovariate(0.7)) - 1))
     for path, digest, size, component, is_new in files:

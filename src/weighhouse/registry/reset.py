@@ -24,8 +24,8 @@ class ResetForbidden(Denied):
 # Audit log, request logs and blobs stay: the first two say what happened, the sweep takes the last.
 # Tables are locked in this order, which is that of an upload, so that neither waits for what the other holds.
 _EMPTY = text(
-    "TRUNCATE package_names, taken_versions, packages, files, package_texts, evaluations, metrics, lineage, ratings, "
-    "download_history, download_counts, package_confusion_audit"
+    "TRUNCATE package_names, taken_versions, packages, listed_names, files, package_texts, evaluations, metrics, "
+    "lineage, ratings, download_history, download_counts, package_confusion_audit"
 )
 _ATTEMPTS = 3
 

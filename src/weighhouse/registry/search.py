@@ -42,7 +42,7 @@ from weighhouse.rules.errors import Invalid, Malformed
 from weighhouse.rules.permissions import Caller, Permission
 from weighhouse.rules.versions import parse_range
 from weighhouse.store.database import PLANNED_ANEW
-from weighhouse.store.tables import DownloadCount, Package, PackageText, User
+from weighhouse.store.tables import DownloadCount, ListedName, Package, PackageText, User
 
 MAX_REGEX_CHARACTERS = 512
 REGEX_MILLISECONDS = 1000
@@ -133,6 +133,11 @@ class _Shape:
     has_regex: bool
     reads_case: bool
 
+    @property
+    def is_by_name(self) -> bool:
+        """Whether it asks for nothing but a part of the name."""
+        return not self.has_version and self.intervals is None and not self.has_regex
+
 
 _COLUMNS = (
     Package.id,
@@ -188,14 +193,12 @@ def list_packages(
         is_listed(), _literal_condition(PackageQuery(filters.name, filters.version, filters.regex)), *_more(filters)
     )
     page = select(*_COLUMNS, *order.columns).select_from(Package).where(where)
-    total = select(func.count()).select_from(Package).where(where)
     if order.joins_counts:
         page = page.join(DownloadCount, DownloadCount.package_id == Package.id)
     if filters.q is not None:
         page = page.join(PackageText, PackageText.package_id == Package.id)
-        total = total.join(PackageText, PackageText.package_id == Package.id)
     if cursor is None:
-        page = page.add_columns(total.scalar_subquery())
+        page = page.add_columns(_total(filters, where).scalar_subquery())
         count = None
     else:
         count, *position = open_cursor(app.signing_key, listing, cursor)
@@ -210,6 +213,14 @@ def list_packages(
         last = rows[limit - 1][7:-1]
         following = seal_cursor(app.signing_key, listing, [count, *map(_plain, last)])
     return FoundPage([_found(row) for row in rows[:limit]], count, following)
+
+
+def _total(filters: Filters, where: ColumnElement[bool]) -> Select[Any]:
+    """How many packages pass all filters; `where` says so of one package."""
+    if filters == Filters(name=filters.name):
+        return _versions_of(_literal_condition(PackageQuery(filters.name), ListedName.name_key))
+    total = select(func.count()).select_from(Package).where(where)
+    return total.join(PackageText, PackageText.package_id == Package.id) if filters.q is not None else total
 
 
 @dataclass(frozen=True)
@@ -299,12 +310,14 @@ def _values(query: PackageQuery) -> Iterator[str]:
         yield query.regex
 
 
-def _condition(shape: _Shape, value: Callable[[], ColumnElement[str]]) -> ColumnElement[bool]:
+def _condition(
+    shape: _Shape, value: Callable[[], ColumnElement[str]], name_key: InstrumentedAttribute[str] = Package.name_key
+) -> ColumnElement[bool]:
     """A query's condition; `value` gives its values one by one."""
     parts: list[ColumnElement[bool]] = []
     if shape.has_name:
         # The key, not the name: it is what the index has, and it is compared as it stands.
-        parts.append(Package.name_key.like(value()))
+        parts.append(name_key.like(value()))
     if shape.has_version:
         parts.append(Package.version == value())
     if shape.intervals is not None:
@@ -314,26 +327,38 @@ def _condition(shape: _Shape, value: Callable[[], ColumnElement[str]]) -> Column
     return and_(true(), *parts)
 
 
-def _literal_condition(query: PackageQuery) -> ColumnElement[bool]:
+def _literal_condition(
+    query: PackageQuery, name_key: InstrumentedAttribute[str] = Package.name_key
+) -> ColumnElement[bool]:
     values = _values(query)
-    return _condition(_shape(query), lambda: literal(next(values), Text()))
+    return _condition(_shape(query), lambda: literal(next(values), Text()), name_key)
 
 
 @lru_cache(maxsize=256)
 def _statements(shapes: tuple[_Shape, ...]) -> tuple[Select[Any], Select[Any]]:
     """The page of a search, and its total; to put them together costs more than to run them."""
     numbers = count()
-    conditions = [_condition(shape, lambda: bindparam(f"v{next(numbers)}", type_=Text())) for shape in shapes]
-    where = and_(is_listed(), or_(*conditions) if conditions else true())
-    total = select(func.count()).select_from(Package).where(where)
-    page = (
-        select(*_COLUMNS, total.scalar_subquery())
-        .where(where)
-        .order_by(Package.name_key, Package.version_key.desc())
-        .offset(bindparam("offset", type_=Integer()))
-        .limit(bindparam("limit", type_=Integer()))
-    )
-    return page, total
+    by_name = all(shape.is_by_name for shape in shapes)
+    name_key = ListedName.name_key if by_name else Package.name_key
+    conditions = [_condition(shape, lambda: bindparam(f"v{next(numbers)}", type_=Text()), name_key) for shape in shapes]
+    matches = or_(*conditions) if conditions else true()
+    offset, limit = bindparam("offset", type_=Integer()), bindparam("limit", type_=Integer())
+    if by_name:
+        total = _versions_of(matches)
+        # Each of these names has a version at least, so the rows of the page are among theirs.
+        first = select(ListedName.name_key).where(matches, ListedName.versions > 0).order_by(ListedName.name_key)
+        names = first.limit(offset + limit).subquery("names")
+        page = select(*_COLUMNS, total.scalar_subquery()).join(names, names.c.name_key == Package.name_key)
+    else:
+        total = select(func.count()).select_from(Package).where(is_listed(), matches)
+        page = select(*_COLUMNS, total.scalar_subquery()).where(matches)
+    order = (Package.name_key, Package.version_key.desc())
+    return page.where(is_listed()).order_by(*order).offset(offset).limit(limit), total
+
+
+def _versions_of(matches: ColumnElement[bool]) -> Select[Any]:
+    """How many versions stand in search under the names that match, without a look at the versions themselves."""
+    return select(func.coalesce(func.sum(ListedName.versions), 0)).where(matches)
 
 
 def _interval_condition(lower: ColumnElement[str], upper: ColumnElement[str], prereleases: bool) -> ColumnElement[bool]:

@@ -146,6 +146,25 @@ class PackageName(Row):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
+class ListedName(Row):
+    """How many versions of a name stand in search. Kept by a trigger on `packages`: only it writes here."""
+
+    __tablename__ = "listed_names"
+    __table_args__ = (
+        CheckConstraint("versions >= 0", name="versions"),
+        Index(
+            "ix_listed_names_trigrams", "name_key", postgresql_using="gin", postgresql_ops={"name_key": "gin_trgm_ops"}
+        ),
+        # Room on each page for the new row of a count that changed: no index has to be touched.
+        {"postgresql_with": {"fillfactor": "90"}},
+    )
+
+    name_key: Mapped[str] = mapped_column(
+        Text(collation="C"), ForeignKey("package_names.name_key", ondelete="CASCADE"), primary_key=True
+    )
+    versions: Mapped[int]
+
+
 class TakenVersion(Row):
     """A (name, version) that was published once. It outlives its package, so that a deleted version is never replaced."""
 

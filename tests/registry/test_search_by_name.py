@@ -1,0 +1,107 @@
+"""Searches by name alone count names instead of versions: the answers are those of counting versions."""
+
+import random
+from collections import defaultdict
+from functools import partial
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+
+from tests.registry.shelf import admin, at_once, caller, publish
+from weighhouse.app import App
+from weighhouse.registry.packages import delete_package
+from weighhouse.registry.reset import reset_registry
+from weighhouse.registry.search import Filters, PackageQuery, list_packages, search_packages
+from weighhouse.rules.permissions import Caller
+from weighhouse.rules.versions import version_key
+
+NAMES = ("bert", "Bert-base", "acme/roBERTa", "gpt_2", "albert", "x/y")
+PARTS = (None, "*", "ber", "BERT", "_", "%", "/", "a", "gpt_2", "none-such")
+
+
+@pytest.fixture
+def who(registry: App) -> Caller:
+    return caller(registry, "ada")
+
+
+def counts(registry: App) -> tuple[dict[str, int], dict[str, int]]:
+    """Listed versions by name: as they are kept, and counted anew."""
+    with registry.db.read(snapshot=True) as tx:
+        kept = tx.execute(text("SELECT name_key, versions FROM listed_names WHERE versions > 0")).all()
+        listed = "verdict <> 'unsafe' OR released_at IS NOT NULL"
+        there = tx.execute(text(f"SELECT name_key, count(*) FROM packages WHERE {listed} GROUP BY name_key")).all()
+    return {row[0]: row[1] for row in kept}, {row[0]: row[1] for row in there}
+
+
+def change(registry: App, package_id: UUID, values: str) -> None:
+    """What a scan or an admin's release sets."""
+    with registry.db.write() as tx:
+        tx.execute(text(f"UPDATE packages SET {values} WHERE id = :id"), {"id": package_id})
+
+
+def test_the_counts_follow_every_change(registry: App, who: Caller) -> None:
+    root = admin(registry)
+    first, second = publish(registry, who, "Bert", "1.0.0"), publish(registry, who, "bert", "2.0.0")
+    other = publish(registry, who, "gpt")
+    for step, expected in (
+        (lambda: change(registry, first, "verdict = 'suspicious'"), {"bert": 2, "gpt": 1}),
+        (lambda: change(registry, first, "verdict = 'unsafe'"), {"bert": 1, "gpt": 1}),
+        (lambda: change(registry, first, "verdict = 'unsafe', net_score = 0.5"), {"bert": 1, "gpt": 1}),
+        (lambda: change(registry, first, "released_at = now()"), {"bert": 2, "gpt": 1}),
+        (lambda: change(registry, first, "released_at = NULL"), {"bert": 1, "gpt": 1}),
+        (lambda: delete_package(registry, root, first), {"bert": 1, "gpt": 1}),
+        (lambda: delete_package(registry, root, second, release=True), {"gpt": 1}),
+        (lambda: publish(registry, who, "bert", "2.0.0"), {"bert": 1, "gpt": 1}),
+        (lambda: delete_package(registry, root, other), {"bert": 1}),
+        (lambda: reset_registry(registry, root), {}),
+    ):
+        step()
+        kept, there = counts(registry)
+        assert kept == there == expected
+
+
+def test_versions_published_and_deleted_at_once_are_all_counted(registry: App, who: Caller) -> None:
+    root = admin(registry)
+    old = [publish(registry, who, name, f"0.{n}.0") for n in range(6) for name in ("bert", "gpt")]
+    publishing = [partial(publish, registry, who, name, f"{n}.0.0") for n in range(1, 7) for name in ("bert", "gpt")]
+    deleting = [partial(delete_package, registry, root, package_id) for package_id in old]
+    at_once([work for pair in zip(publishing, deleting, strict=True) for work in pair])
+    assert counts(registry) == ({"bert": 6, "gpt": 6}, {"bert": 6, "gpt": 6})
+
+
+def test_the_answers_are_those_of_looking_at_every_version(registry: App, who: Caller) -> None:
+    chance = random.Random(7)
+    published: dict[UUID, tuple[str, str]] = {}
+    spelled: dict[str, str] = {}
+    for name in NAMES:
+        for number in chance.sample(range(20), chance.randrange(1, 6)):
+            published[publish(registry, who, name, f"1.{number}.0")] = (name, f"1.{number}.0")
+            spelled.setdefault(name.lower(), name)
+    hidden = set(chance.sample(sorted(published), 4))
+    for package_id in hidden:
+        change(registry, package_id, "verdict = 'unsafe'")
+
+    by_name: dict[str, list[str]] = defaultdict(list)
+    for package_id, (name, version) in published.items():
+        if package_id not in hidden:
+            by_name[name.lower()].append(version)
+    ordered = [
+        f"{spelled[key]} {version}"
+        for key in sorted(by_name)
+        for version in sorted(by_name[key], key=version_key, reverse=True)
+    ]
+    for _ in range(60):
+        parts = chance.choices(PARTS, k=chance.randrange(0, 4))
+        expected = [
+            one
+            for one in ordered
+            if not parts or any(part in (None, "*") or part.lower() in one.split()[0].lower() for part in parts)
+        ]
+        offset, limit = chance.randrange(0, 8), chance.randrange(1, 9)
+        page = search_packages(registry, who, [PackageQuery(part) for part in parts], offset=offset, limit=limit)
+        assert [f"{one.name} {one.version}" for one in page.packages] == expected[offset : offset + limit], parts
+        assert page.total == len(expected), parts
+        if len(parts) == 1:
+            listing = list_packages(registry, who, Filters(name=parts[0]), sort="name", limit=3)
+            assert listing.total == len(expected)
