@@ -1,6 +1,7 @@
 """Runs the tests and ends with the line that other programs read. Use it as `./run test [PATH or pytest options]`."""
 
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -43,6 +44,8 @@ def main(arguments: list[str]) -> int:
     if not any(argument.startswith(("-n", "--pdb")) for argument in arguments):
         # Many tests wait for a server or a disk: two processes keep two cores busy. A file stays in one of them.
         arguments += ["-n", "2", "--dist", "loadfile"]
+    # A shell has what it starts in the background ignore Ctrl-C, and so would every command under test.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     tally = Tally()
     os.chdir(ROOT)
     with tempfile.TemporaryDirectory() as folder:

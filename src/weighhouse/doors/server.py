@@ -35,6 +35,7 @@ MAX_PATH_BYTES = 8 * 1024
 _log = logging.getLogger("weighhouse.requests")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # As they go over the wire: these are added to every answer.
 _SAFE_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -267,7 +268,7 @@ def _host_of(host: str) -> str:
 
 
 def _is_clean(path: str) -> bool:
-    return "\ufffd" not in path and not any(ord(character) < 32 or ord(character) == 127 for character in path)
+    return "\ufffd" not in path and _CONTROL.search(path) is None
 
 
 def _decoded(query: bytes) -> str:

@@ -6,17 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, delete, func, literal_column, select, update
+from sqlalchemy import Row, bindparam, delete, func, literal_column, select, update
 from sqlalchemy.orm import Session
 
 from weighhouse.app import App
 from weighhouse.registry.audit import record
 from weighhouse.registry.housekeeping import sweep_blobs
 from weighhouse.registry.paging import Page, page_of
-from weighhouse.registry.visible import PackageNotFound, find_package, is_visible
+from weighhouse.registry.visible import PackageNotFound, find_package, is_visible_to
 from weighhouse.rules.errors import Away, Conflict
 from weighhouse.rules.permissions import Caller, Permission
 from weighhouse.store.blobs import package_key
+from weighhouse.store.database import compiled
 from weighhouse.store.tables import Evaluation, Package, PackageFile, TakenVersion
 
 FILES_SHOWN = 1000
@@ -35,11 +36,11 @@ class NotQuarantined(Conflict):
 class Description:
     """Everything that is known of a package, at one instant."""
 
-    package: Package
+    package: Row[Any]
+    """Its columns by name, and those of its evaluation, `None` where it has none."""
     downloads: int
     average_rating: float | None
     ratings: int
-    evaluation: Evaluation | None
     metrics: Sequence[Mapping[str, Any]]
     files: Sequence[Mapping[str, Any]]
     """The first 1,000, by path."""
@@ -48,19 +49,23 @@ class Description:
 
 
 # Parts of one statement, so that all are of one instant and cost one round trip; PostgreSQL builds the lists.
-_PARTS = (
-    "(SELECT downloads FROM download_counts WHERE package_id = packages.id)",
-    "(SELECT json_build_array(round(avg(score), 2)::float8, count(*)) FROM ratings WHERE package_id = packages.id)",
-    """(SELECT json_agg(json_build_object(
+_PARTS = {
+    "downloads": "SELECT downloads FROM download_counts WHERE package_id = packages.id",
+    "ratings": """
+        SELECT json_build_array(round(avg(score), 2)::float8, count(*)) FROM ratings WHERE package_id = packages.id""",
+    "metrics": """
+        SELECT json_agg(json_build_object(
           'metric', metric, 'version', version, 'status', status, 'score', score, 'latency_ms', latency_ms,
           'method', method, 'reason_code', reason_code, 'reasons', reasons, 'inputs', inputs, 'sources', sources))
-        FROM metrics WHERE evaluation_id = packages.evaluation_id)""",
-    f"""(SELECT json_agg(json_build_object(
+        FROM metrics WHERE evaluation_id = packages.evaluation_id""",
+    "files": f"""
+        SELECT json_agg(json_build_object(
           'path', path, 'size_bytes', size_bytes, 'sha256', encode(sha256, 'hex'),
           'component', component, 'verdict', verdict, 'reasons', reasons))
-        FROM (SELECT * FROM files WHERE package_id = packages.id ORDER BY path LIMIT {FILES_SHOWN}) f)""",
-    "(SELECT array_agg(DISTINCT component) FROM files WHERE package_id = packages.id)",
-    """(SELECT json_agg(json_build_object(
+        FROM (SELECT * FROM files WHERE package_id = packages.id ORDER BY path LIMIT {FILES_SHOWN}) f""",
+    "components": "SELECT array_agg(DISTINCT component) FROM files WHERE package_id = packages.id",
+    "parents": """
+        SELECT json_agg(json_build_object(
           'id', t.id, 'name', coalesce(t.name, l.parent_name), 'version', t.version,
           'relationship_type', l.relationship_type, 'named_in', l.named_in) ORDER BY l.parent_key)
         FROM lineage l LEFT JOIN LATERAL (
@@ -68,10 +73,17 @@ _PARTS = (
           WHERE (t.name_key = l.parent_key OR t.model_key = l.parent_key) AND t.id <> packages.id
             AND (t.verdict <> 'unsafe' OR t.released_at IS NOT NULL)
           ORDER BY t.name_key = l.parent_key DESC, t.version_key DESC LIMIT 1) t ON true
-        WHERE l.package_id = packages.id)""",
+        WHERE l.package_id = packages.id""",
+}
+_COLUMNS = (
+    *(column for column in Package.__table__.columns if column.name not in {"name_key", "version_key", "model_key"}),
+    *(Evaluation.metrics_version, Evaluation.as_of, Evaluation.coverage, Evaluation.net_low, Evaluation.net_high),
+    *(literal_column(f"({query})").label(name) for name, query in _PARTS.items()),
 )
-_DESCRIBE: Select[*tuple[Any, ...]] = select(Package, Evaluation, *(literal_column(part) for part in _PARTS)).outerjoin(
-    Evaluation, Evaluation.id == Package.evaluation_id
+_DESCRIBE = compiled(
+    select(*_COLUMNS)
+    .outerjoin(Evaluation, Evaluation.id == Package.evaluation_id)
+    .where(Package.id == bindparam("package_id"), is_visible_to(bindparam("user_id"), bindparam("is_admin")))
 )
 
 
@@ -83,20 +95,19 @@ def describe_package(tx: Session, caller: Caller, package_id: UUID) -> Descripti
         PackageNotFound: There is none, or the caller may not see it.
     """
     caller.require(Permission.SEARCH)
-    row = tx.execute(_DESCRIBE.where(Package.id == package_id, is_visible(caller))).one_or_none()
+    asked = {"package_id": package_id, "user_id": caller.user_id, "is_admin": caller.is_admin}
+    row = tx.connection().exec_driver_sql(_DESCRIBE.string, _DESCRIBE.params | asked).one_or_none()
     if row is None:
         raise PackageNotFound(package_id)
-    package, evaluation, downloads, ratings, metrics, files, components, parents = row
     return Description(
-        package=package,
-        downloads=downloads or 0,
-        average_rating=ratings[0],
-        ratings=ratings[1],
-        evaluation=evaluation,
-        metrics=metrics or [],
-        files=files or [],
-        components=components or [],
-        parents=parents or [],
+        package=row,
+        downloads=row.downloads or 0,
+        average_rating=row.ratings[0],
+        ratings=row.ratings[1],
+        metrics=row.metrics or [],
+        files=row.files or [],
+        components=row.components or [],
+        parents=row.parents or [],
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, exc, select, true
+from sqlalchemy import ColumnElement, exc, false, literal, select, true
 from sqlalchemy.orm import Session
 
 from weighhouse.registry.accounts import TokenRefused
@@ -28,9 +28,12 @@ def is_listed() -> ColumnElement[bool]:
 
 def is_visible(caller: Caller) -> ColumnElement[bool]:
     """Whether this caller may see a package at all."""
-    if caller.is_admin:
-        return true()
-    return is_listed() | (Package.uploader_id == caller.user_id)
+    return true() if caller.is_admin else is_visible_to(literal(caller.user_id), false())
+
+
+def is_visible_to(user_id: ColumnElement[UUID], is_admin: ColumnElement[bool]) -> ColumnElement[bool]:
+    """The same for a statement that is put together before it has a caller."""
+    return is_listed() | (Package.uploader_id == user_id) | is_admin
 
 
 def find_package(tx: Session, caller: Caller, package_id: UUID, *, lock: bool = False) -> Package:

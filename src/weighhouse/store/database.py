@@ -13,7 +13,7 @@ from alembic import command
 from alembic.config import Config
 from psycopg.conninfo import make_conninfo
 from psycopg.types.json import set_json_loads
-from sqlalchemy import Connection, RowMapping, create_engine, event, exc
+from sqlalchemy import Compiled, Connection, RowMapping, Select, create_engine, event, exc
 from sqlalchemy.engine import URL, ExecutionContext, make_url
 from sqlalchemy.orm import Session
 
@@ -130,6 +130,11 @@ def _plan_anew(cursor: psycopg.Cursor[Any], statement: str, parameters: Any, con
         return False
     cursor.execute(statement.encode(), parameters, prepare=False)
     return True
+
+
+def compiled(statement: Select[Any]) -> Compiled:
+    """A statement put together once, for `exec_driver_sql`: to do it with every request costs more than the answer."""
+    return statement.compile(dialect=make_url("postgresql+psycopg://").get_dialect()())
 
 
 def driver_connection(session: Session) -> psycopg.Connection[Any]:

@@ -278,7 +278,7 @@ def delete_package(
 
 
 def _metadata(description: packages.Description) -> dict[str, Any]:
-    package, evaluation = description.package, description.evaluation
+    package = description.package
     scores = {metric["metric"]: metric["score"] for metric in description.metrics}
     if "ramp_up_time" in scores:
         scores["ramp_up"] = scores["ramp_up_time"]
@@ -293,11 +293,11 @@ def _metadata(description: packages.Description) -> dict[str, Any]:
         "upload_date": package.uploaded_at,
         "metrics": {"net_score": package.net_score} | scores,
         "metric_details": {metric["metric"]: metric for metric in description.metrics},
-        "metrics_version": evaluation.metrics_version if evaluation else None,
-        "evaluated_at": evaluation.as_of if evaluation else None,
-        "coverage": evaluation.coverage if evaluation else None,
-        "net_low": evaluation.net_low if evaluation else None,
-        "net_high": evaluation.net_high if evaluation else None,
+        "metrics_version": package.metrics_version,
+        "evaluated_at": package.as_of,
+        "coverage": package.coverage,
+        "net_low": package.net_low,
+        "net_high": package.net_high,
         "is_stale": package.is_stale,
         "status": package.status,
         "verdict": package.verdict,

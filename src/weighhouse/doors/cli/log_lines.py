@@ -1,8 +1,9 @@
 """Log lines: for people on a terminal, as JSON objects everywhere else."""
 
-import json
 import logging
 from datetime import UTC, datetime
+
+import orjson
 
 # What user text may take up in a line; more of it says nothing more.
 MAX_CHARACTERS = 1024
@@ -29,7 +30,7 @@ class JsonLines(logging.Formatter):
         line |= _context(record)
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        return orjson.dumps(line).decode()
 
 
 def _context(record: logging.LogRecord) -> dict[str, str]:
@@ -43,4 +44,6 @@ def _instant(record: logging.LogRecord) -> str:
 def _message(record: logging.LogRecord) -> str:
     """The message on one line."""
     message = record.getMessage()[:MAX_CHARACTERS]
+    if message.isprintable():
+        return message
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in message)
