@@ -232,3 +232,28 @@ def test_only_oneself_or_an_admin_deletes_an_account(server: Server, admin: http
     assert admin.delete(f"/user/{someone.user_id}").status_code == 200
     problem(someone.client.get("/user/me"), 401)
     someone.client.close()
+
+
+def test_a_cursor_is_good_for_its_own_listing_and_caller_only(
+    server: Server, admin: httpx.Client, uploader: Account, reader: Account
+) -> None:
+    package_id = publish(uploader.client, files={"README.md": "# A", "a.txt": "a", "b.txt": "b"})
+    for account in (uploader, reader):
+        assert account.client.put(f"/package/{package_id}/rate", json={"score": 4}).status_code == 200
+    users = admin.get("/users?limit=1").json()["next_cursor"]
+    files = admin.get(f"/package/{package_id}/files?limit=1").json()["next_cursor"]
+    ratings = admin.get(f"/package/{package_id}/ratings?limit=1").json()["next_cursor"]
+    assert admin.get("/users", params={"cursor": users}).status_code == 200
+    assert len(admin.get(f"/package/{package_id}/files", params={"cursor": files}).json()["files"]) == 2
+    for address, cursor in (
+        ("/users", ratings),
+        ("/users", uploader.user_id),
+        ("/users", users[:-3] + "AAA"),
+        (f"/package/{package_id}/files", users),
+        (f"/package/{package_id}/ratings", files),
+        (f"/package/{package_id}/evaluations", ratings),
+        (f"/package/{package_id}/download-history", ratings),
+        (f"/package/{publish(uploader.client)}/files", files),
+    ):
+        problem(admin.get(address, params={"cursor": cursor}), 422, "invalid-cursor")
+    problem(reader.client.get(f"/package/{package_id}/files", params={"cursor": files}), 422, "invalid-cursor")

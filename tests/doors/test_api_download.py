@@ -286,3 +286,21 @@ def test_a_big_file_comes_whole_and_in_order(uploader: Account, reader: Account)
     package_id = publish(uploader.client, files={"model.bin": big, "README.md": "x"})
     answer = fetch(offer(reader.client, package_id)["download_url"])
     assert sha256(members(answer.content)["model.bin"]) == sha256(big)
+
+
+def test_the_head_alone_is_that_of_the_whole(server: Server, uploader: Account, reader: Account) -> None:
+    package_id = publish(uploader.client, files=_OF_EACH)
+    address = str(offer(reader.client, package_id)["download_url"])
+    whole, head = fetch(address), httpx.head(address)
+    assert (head.status_code, head.content) == (200, b"")
+    for name in ("content-length", "etag", "accept-ranges", "content-disposition", "content-type"):
+        assert head.headers[name] == whole.headers[name]
+    part = httpx.head(address, headers={"Range": "bytes=0-9"})
+    assert (part.status_code, part.headers["content-length"]) == (206, "10")
+    for path in ("/health", "/docs", f"/package/{package_id}/metadata", "/packages", "/static/../health"):
+        answer = reader.client.head(path)
+        assert (answer.status_code, answer.content) == (reader.client.get(path).status_code, b""), path
+    problem_of = reader.client.head(f"/package/{uuid4()}/metadata")
+    assert (problem_of.status_code, problem_of.content) == (404, b"")
+    # An offer is written into the history: its head alone is not to be had.
+    assert reader.client.head(f"/package/{package_id}").status_code == 405

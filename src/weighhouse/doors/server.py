@@ -35,6 +35,8 @@ MAX_PATH_BYTES = 8 * 1024
 _log = logging.getLogger("weighhouse.requests")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+# It offers a download and takes it down in the history: who only asks for its head is told that it cannot be had so.
+_OFFER = re.compile(r"/package/[^/]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # As they go over the wire: these are added to every answer.
 _SAFE_HEADERS = (
@@ -151,7 +153,11 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        visit = _Visit(scope, send)
+        asked: str = scope["method"][:16]
+        if asked == "HEAD" and not _OFFER.fullmatch(scope["path"]):
+            # Routes know GET only. uvicorn keeps the scope as it was, and sends the head of the answer alone.
+            scope = {**scope, "method": "GET", "state": {**scope.get("state", {}), "is_head": True}}
+        visit = _Visit(scope, send, asked)
         try:
             refusal = _refusal(scope, self._hosts)
             if refusal is not None:
@@ -184,10 +190,11 @@ class Gate:
 class _Visit:
     """One request on its way through."""
 
-    def __init__(self, scope: Scope, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send, method: str) -> None:
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
         self.request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex[:16]
+        self._method = method
         self._scope = scope
         self._send = send
         self._started = time.perf_counter()
@@ -231,8 +238,8 @@ class _Visit:
         caller: Caller | None = state.get("caller")
         status = self._status or 499
         return AnsweredRequest(
-            endpoint=f"{scope['method'][:16]} {getattr(route, 'path', '(no such address)')}",
-            method=scope["method"][:16],
+            endpoint=f"{self._method} {getattr(route, 'path', '(no such address)')}",
+            method=self._method,
             path=ascii(scope["path"])[1:-1],
             status_code=status,
             duration_ms=1000 * (time.perf_counter() - self._started),

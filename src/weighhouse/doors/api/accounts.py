@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from weighhouse.doors.api import schemas
-from weighhouse.doors.api.answers import answer, page_headers, problems
+from weighhouse.doors.api.answers import Cursor, Listing, answer, problems
 from weighhouse.doors.api.strict import StrictRoute
 from weighhouse.doors.caller import Admin, AnyCaller, Registry
 from weighhouse.registry import accounts
@@ -25,7 +25,6 @@ _HASHERS = CapacityLimiter(2)
 _WAITING = 64
 
 Limit = Annotated[int, Query(ge=1, le=100, description="Rows on a page.")]
-Cursor = Annotated[UUID | None, Query(description="`next_cursor` of the page before.")]
 
 
 class TooManyLogins(Exhausted):
@@ -92,11 +91,11 @@ def get_users(
     registry: Registry, request: Request, caller: Admin, cursor: Cursor = None, limit: Limit = 50
 ) -> Response:
     """All accounts, oldest first. Admins only."""
+    listing = Listing(registry, request, caller)
     with registry.db.read(snapshot=True) as tx:
-        page = accounts.list_users(tx, caller, cursor=cursor, limit=limit)
+        page = accounts.list_users(tx, caller, cursor=listing.last_seen_id(cursor), limit=limit)
     users = [_user(user) | {"created_at": user.created_at} for user in page.rows]
-    body = {"users": users, "total": page.total, "next_cursor": page.next_cursor}
-    return answer(body, headers=page_headers(request, page.next_cursor))
+    return listing.answer({"users": users, "total": page.total}, page.next_cursor)
 
 
 @router.post(

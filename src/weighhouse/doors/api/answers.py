@@ -1,13 +1,17 @@
 """How routes answer: JSON with times in UTC, links to the next page, and the problems that a route may answer with."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
+from uuid import UUID
 
 import orjson
-from fastapi import Request
+from fastapi import Query, Request
 from starlette.responses import Response
 
-from weighhouse.doors.api.schemas import Problem
+from weighhouse.app import App
+from weighhouse.doors.api.schemas import Problem, Text
+from weighhouse.registry.paging import open_cursor, seal_cursor
+from weighhouse.rules.permissions import Caller
 
 _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC
 
@@ -15,6 +19,40 @@ _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC
 def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A JSON answer. The route's `response_model` describes it; tests hold the two together."""
     return Response(orjson.dumps(body, option=_OPTIONS), status, headers, "application/json")
+
+
+Cursor = Annotated[Text | None, Query(max_length=4096, description="`next_cursor` of the page before.")]
+
+
+class Listing:
+    """The pages of one address for one caller: a cursor of another's, or of another address, is refused."""
+
+    def __init__(self, registry: App, request: Request, caller: Caller) -> None:
+        self._key = registry.signing_key
+        self._request = request
+        self._name = f"{caller.user_id} {request.url.path}"
+
+    def last_seen(self, cursor: str | None) -> str | None:
+        """What the page before ended with; `None` at the beginning.
+
+        Raises:
+            InvalidCursor: It was changed, or made for another listing.
+        """
+        return None if cursor is None else str(open_cursor(self._key, self._name, cursor)[0])
+
+    def last_seen_id(self, cursor: str | None) -> UUID | None:
+        """The same, of rows that are told apart by their ids.
+
+        Raises:
+            InvalidCursor: It was changed, or made for another listing.
+        """
+        seen = self.last_seen(cursor)
+        return None if seen is None else UUID(seen)
+
+    def answer(self, body: Mapping[str, Any], last_seen: str | None) -> Response:
+        """A page with the way to the next one, which follows `last_seen`; `None` where this is the last."""
+        cursor = None if last_seen is None else seal_cursor(self._key, self._name, [last_seen])
+        return answer({**body, "next_cursor": cursor}, headers=page_headers(self._request, cursor))
 
 
 def page_headers(request: Request, next_cursor: str | None) -> dict[str, str]:

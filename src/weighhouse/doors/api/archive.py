@@ -52,7 +52,7 @@ class ArchiveResponse(Response):
         """Sends head and body."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         try:
-            if scope["method"] != "HEAD":
+            if not scope["state"].get("is_head"):
                 await self._send_parts(scope, send)
         finally:
             if isinstance(self._parts, Generator):

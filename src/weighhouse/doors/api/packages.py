@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from weighhouse.doors.api import schemas
-from weighhouse.doors.api.answers import answer, page_headers, problems
+from weighhouse.doors.api.answers import Cursor, Listing, answer, problems
 from weighhouse.doors.api.archive import ArchiveResponse, attachment, has_already
 from weighhouse.doors.api.strict import StrictRoute
 from weighhouse.doors.caller import Admin, AnyCaller, Downloader, Registry, Searcher, Uploader
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 router = APIRouter(tags=["Packages"], route_class=StrictRoute)
 
 Limit = Annotated[int, Query(ge=1, le=100, description="Rows on a page.")]
-IdCursor = Annotated[UUID | None, Query(description="`next_cursor` of the page before.")]
-PathCursor = Annotated[schemas.Text | None, Query(description="`next_cursor` of the page before.")]
 Wanted = Annotated[bool, Query(description="Ask for this component.")]
 
 
@@ -131,14 +129,14 @@ def get_package_files(
     request: Request,
     caller: Searcher,
     package_id: UUID,
-    cursor: PathCursor = None,
+    cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Response:
     """Every file of the manifest, by path."""
+    listing = Listing(registry, request, caller)
     with registry.db.read() as tx:
-        page = packages.list_files(tx, caller, package_id, cursor=cursor, limit=limit)
-    body = {"files": [_file(file) for file in page.rows], "total": page.total, "next_cursor": page.next_cursor}
-    return answer(body, headers=page_headers(request, page.next_cursor))
+        page = packages.list_files(tx, caller, package_id, cursor=listing.last_seen(cursor), limit=limit)
+    return listing.answer({"files": [_file(file) for file in page.rows], "total": page.total}, page.next_cursor)
 
 
 @router.get(
@@ -152,15 +150,15 @@ def get_package_download_history(
     request: Request,
     caller: AnyCaller,
     package_id: UUID,
-    cursor: IdCursor = None,
+    cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Response:
     """Downloads of a package, newest first. For its uploader and admins."""
+    listing = Listing(registry, request, caller)
     with registry.db.read() as tx:
-        page = downloads.list_downloads(tx, caller, package_id, cursor=cursor, limit=limit)
+        page = downloads.list_downloads(tx, caller, package_id, cursor=listing.last_seen_id(cursor), limit=limit)
     shown = [_download(download) for download in page.rows]
-    body = {"downloads": shown, "total": page.total, "next_cursor": page.next_cursor}
-    return answer(body, headers=page_headers(request, page.next_cursor))
+    return listing.answer({"downloads": shown, "total": page.total}, page.next_cursor)
 
 
 @router.put(
@@ -183,11 +181,12 @@ def put_package_rate(registry: Registry, caller: Searcher, package_id: UUID, bod
     summary="List a package's ratings",
 )
 def get_package_ratings(
-    registry: Registry, request: Request, caller: Searcher, package_id: UUID, cursor: IdCursor = None, limit: Limit = 50
+    registry: Registry, request: Request, caller: Searcher, package_id: UUID, cursor: Cursor = None, limit: Limit = 50
 ) -> Response:
     """Ratings with their reviews, newest first."""
+    listing = Listing(registry, request, caller)
     with registry.db.read() as tx:
-        page = ratings.list_ratings(tx, caller, package_id, cursor=cursor, limit=limit)
+        page = ratings.list_ratings(tx, caller, package_id, cursor=listing.last_seen_id(cursor), limit=limit)
     shown = [
         {
             "username": row.username,
@@ -197,8 +196,7 @@ def get_package_ratings(
         }
         for row in page.rows
     ]
-    body = {"ratings": shown, "total": page.total, "next_cursor": page.next_cursor}
-    return answer(body, headers=page_headers(request, page.next_cursor))
+    return listing.answer({"ratings": shown, "total": page.total}, page.next_cursor)
 
 
 @router.get(
@@ -238,13 +236,13 @@ def post_package_evaluate(registry: Registry, caller: Uploader, package_id: UUID
     summary="List a package's evaluations",
 )
 def get_package_evaluations(
-    registry: Registry, request: Request, caller: Searcher, package_id: UUID, cursor: IdCursor = None, limit: Limit = 50
+    registry: Registry, request: Request, caller: Searcher, package_id: UUID, cursor: Cursor = None, limit: Limit = 50
 ) -> Response:
     """Every weighing of a package, newest first; none is ever changed."""
+    listing = Listing(registry, request, caller)
     with registry.db.read() as tx:
-        page = evaluate.list_evaluations(tx, caller, package_id, cursor=cursor, limit=limit)
-    body = {"evaluations": [_evaluation(row) for row in page.rows], "next_cursor": page.next_cursor}
-    return answer(body, headers=page_headers(request, page.next_cursor))
+        page = evaluate.list_evaluations(tx, caller, package_id, cursor=listing.last_seen_id(cursor), limit=limit)
+    return listing.answer({"evaluations": [_evaluation(row) for row in page.rows]}, page.next_cursor)
 
 
 @router.post(
