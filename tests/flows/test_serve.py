@@ -235,6 +235,12 @@ def test_the_default_password_is_refused_where_others_could_use_it(folder: Path,
     assert "WEIGHHOUSE_ADMIN_PASSWORD" in refused.stderr
 
 
+def test_the_default_password_is_refused_behind_a_proxy_too(folder: Path) -> None:
+    refused = weighhouse("serve", "--port", "0", folder=folder, TRUSTED_PROXIES="127.0.0.1")
+    assert refused.returncode == 1
+    assert "through a proxy" in refused.stderr
+
+
 def test_a_setting_that_cannot_be_used_is_named(folder: Path) -> None:
     refused = weighhouse("serve", folder=folder, PORT="a lot", LOG_LEVEL="loud", HF_TOKEN="hf_secret")
     assert refused.returncode == 2

@@ -76,7 +76,11 @@ def _pairs(pairs: Mapping[str, object]) -> Table:
 
 
 @remote_command("logs")
-@click.option("--level", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], case_sensitive=False))
+@click.option(
+    "--level",
+    type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], case_sensitive=False),
+    help="Only requests of this level: INFO went well, WARNING was refused (4xx), ERROR failed (5xx).",
+)
 @click.option("--start", "start_time", metavar="TIME", help="From this time on: 2026-01-31T08:00:00, UTC.")
 @click.option("--end", "end_time", metavar="TIME", help="Up to this time.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="Newest lines shown.")

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from weighhouse.rules.code_files import is_source
 from weighhouse.rules.evidence import Commit, Contributors, Evidence, History, Missing, Reason
-from weighhouse.rules.metrics.result import Result, ok, reason
+from weighhouse.rules.metrics.result import Result, counted, ok, reason
 
 NAME = "bus_factor"
 METRIC_VERSION = "bus_factor/1"
@@ -73,16 +73,16 @@ def judge(history: History, as_of: datetime, *, method: str = "git") -> Result:
     sources = [path for path in history.paths if is_source(path)]
     if sources:
         method, factor = f"{method}-doa", truck_factor(_authors_by_file(people, sources))
-        fact = f"{factor} people together wrote more than half of {len(sources)} source files"
+        fact = f"{_together(factor)} wrote more than half of {counted(len(sources), 'source file')}"
     else:
         factor = absence_factor(Counter(person for _, person in people))
-        fact = f"{factor} people together made half of {len(people)} commits"
+        fact = f"{_together(factor)} made half of {counted(len(people), 'commit')}"
         if method == "git":
             method, fact = "git-commits", f"{fact}; there are no source files"
     return ok(
         NAME,
         score(factor, active),
-        [fact, f"{active} people made at least two commits in the last {ACTIVE_DAYS} days"],
+        [fact, f"{counted(active, 'person', 'people')} made at least two commits in the last {ACTIVE_DAYS} days"],
         inputs={"truck_factor": factor, "active_people": active, "files": len(sources), "commits": len(people)},
         method=method,
         sources=(history.source,),
@@ -100,11 +100,15 @@ def judge_contributors(found: Contributors) -> Result:
         raise Missing(Reason.NO_EVIDENCE, "The list of contributors names no person")
     factor, total = absence_factor(commits), sum(commits.values())
     reasons = [
-        f"{factor} people together made half of {total} commits, by the list of contributors",
+        f"{_together(factor)} made half of {counted(total, 'commit')}, by the list of contributors",
         "The list does not say who is active, so nobody counts as active",
     ]
     inputs = {"truck_factor": factor, "active_people": 0, "files": 0, "commits": total}
     return ok(NAME, score(factor, 0), reasons, inputs=inputs, method="contributors", sources=(found.source,))
+
+
+def _together(factor: int) -> str:
+    return "1 person alone" if factor == 1 else f"{factor} people together"
 
 
 def is_bot(*names: str) -> bool:

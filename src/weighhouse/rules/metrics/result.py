@@ -55,6 +55,15 @@ def r2(value: float) -> float:
     return float(six.quantize(Decimal("0.01"), rounding=ROUND_HALF_UP))
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """A number of things as a reason says it.
+
+    >>> counted(1, "file"), counted(0, "file"), counted(2, "person", "people")
+    ('1 file', '0 files', '2 people')
+    """
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
 def reason(text: str) -> str:
     """`text` as a reason may be shown: one line of printable characters, at most 160 of them."""
     shown = "".join(character if character.isprintable() else " " for character in " ".join(text.split()))

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from weighhouse.rules.errors import Malformed, TooLarge
 from weighhouse.rules.evidence import Evidence, Missing, Reason, Source
-from weighhouse.rules.metrics.result import Result, ok, r2
+from weighhouse.rules.metrics.result import Result, counted, ok, r2
 from weighhouse.rules.weight_headers import Tensors
 from weighhouse.rules.weights import (
     Variant,
@@ -147,10 +147,10 @@ def _base(evidence: Evidence) -> tuple[int, str]:
 
 
 def _what_counts(chosen: Variant, weights_bytes: int, base_name: str | None) -> str:
-    size = f"{weights_bytes / 1e9:.2f} GB"
+    size = f"{weights_bytes / 1e9:.2f} GB" if weights_bytes >= 1e7 else f"{weights_bytes / 1e6:.2g} MB"
     if base_name is not None:
         return f"The adapter and its base model {base_name} take {size}"
-    files = "1 file" if len(chosen.paths) == 1 else f"{len(chosen.paths)} files"
+    files = counted(len(chosen.paths), "file")
     return f"The smallest complete set of weights takes {size} in {files}, from {chosen.paths[0]}"
 
 

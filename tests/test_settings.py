@@ -1,0 +1,27 @@
+"""What settings make of the environment, where others rely on it."""
+
+import pytest
+
+from weighhouse.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("given", "is_private"),
+    [
+        ({}, True),
+        ({"host": "127.0.0.9"}, True),
+        ({"host": "::1"}, True),
+        ({"host": "localhost"}, True),
+        ({"host": "0.0.0.0"}, False),
+        ({"host": "::"}, False),
+        ({"host": "192.168.1.5"}, False),
+        ({"host": "models.example"}, False),
+        ({"public_url": "http://localhost:9000"}, True),
+        ({"public_url": "https://127.0.0.1"}, True),
+        ({"public_url": "https://models.example"}, False),
+        ({"trusted_proxies": "127.0.0.1"}, False),
+        ({"trusted_proxies": "", "public_url": None}, True),
+    ],
+)
+def test_a_server_is_private_where_only_this_machine_reaches_it(given: dict[str, str], is_private: bool) -> None:
+    assert Settings(_env_file=None, **given).is_private is is_private  # type: ignore[arg-type]  # as the environment has them
