@@ -147,11 +147,17 @@ def _base(evidence: Evidence) -> tuple[int, str]:
 
 
 def _what_counts(chosen: Variant, weights_bytes: int, base_name: str | None) -> str:
-    size = f"{weights_bytes / 1e9:.2f} GB" if weights_bytes >= 1e7 else f"{weights_bytes / 1e6:.2g} MB"
+    size = _size(weights_bytes)
     if base_name is not None:
         return f"The adapter and its base model {base_name} take {size}"
     files = counted(len(chosen.paths), "file")
     return f"The smallest complete set of weights takes {size} in {files}, from {chosen.paths[0]}"
+
+
+def _size(count: int) -> str:
+    if count >= 1e7:
+        return f"{count / 1e9:.2f} GB"
+    return f"{count / 1e6:.2f} MB" if count >= 1e4 else counted(count, "byte")
 
 
 def _what_fits(devices: Mapping[str, float]) -> str:
