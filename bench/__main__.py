@@ -7,12 +7,12 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import searching, transfers
+from bench import searching, transfers, weighing
 from bench.catalogue import make_catalogue
 from bench.results import HEAD, Row, Scale
 
 _FREE_BYTES = 30 * 1024**3
-_ROWS = "1 2 3 4 7 8"
+_ROWS = "1 2 3 4 7 8 9 10 11 12"
 
 
 def main() -> int:
@@ -46,6 +46,10 @@ def _measure(scale: Scale, wanted: Sequence[str]) -> list[Row]:
         "4": lambda: transfers.transfer_large(scale),
         "7": lambda: transfers.download_crowd(scale),
         "8": lambda: transfers.cold_start(_catalogue(scale, 0), scale),
+        "9": lambda: weighing.batch_of_models(scale),
+        "10": lambda: weighing.large_package(scale),
+        "11": lambda: weighing.long_history(scale),
+        "12": lambda: weighing.license_checks(scale),
     }
     rows = []
     for number in wanted:

@@ -36,6 +36,11 @@ class Product:
         """Memory of its API processes, shared pages divided among those that share them (PSS)."""
         return sum(process.memory_full_info().pss for process in self._api())
 
+    def worker_memory_bytes(self) -> int:
+        """Memory of its evaluation workers (PSS)."""
+        workers = [child for child in self._process.children() if "worker" in child.cmdline()]
+        return sum(process.memory_full_info().pss for process in workers)
+
     def cpu_seconds(self) -> float:
         """Processor time of its API processes so far."""
         return sum(sum(process.cpu_times()[:2]) for process in self._api())
@@ -49,11 +54,12 @@ class Product:
 
 
 @contextmanager
-def product(data_dir: Path, *, workers: int = 2) -> Iterator[Product]:
-    """A Weighhouse on a data directory, ready to answer."""
+def product(data_dir: Path, *, workers: int = 2, **more: str) -> Iterator[Product]:
+    """A Weighhouse on a data directory, ready to answer; `more` are settings by name, without the prefix."""
     port = _free_port()
     url = f"http://127.0.0.1:{port}"
     settings = {"WEIGHHOUSE_ADMIN_PASSWORD": PASSWORD, "WEIGHHOUSE_TOKEN_CALLS": "1000000000"}
+    settings |= {f"WEIGHHOUSE_{name.upper()}": value for name, value in more.items()}
     command = [sys.executable, "-m", "weighhouse", "serve"]
     command += ["--port", str(port), "--data-dir", str(data_dir), "--workers", str(workers)]
     started = time.perf_counter()

@@ -31,13 +31,13 @@ _BOUNDARY = "weighhouse-bench-boundary"
 def transfer_large(scale: Scale) -> list[Row]:
     """Rows 4 to 6: one large package in and out."""
     weights = scale.work / "model.safetensors"
-    _make_weights(weights, scale.file_bytes)
+    make_weights(weights, scale.file_bytes)
     static = scale.work / "static"
     static.mkdir()
     with product(scale.work / "data") as server:
         rows = _upload_rows(server, scale, weights)
         weights.unlink()
-        address = _download_url(server, _newest_id(server, "bench/large-0"))
+        address = _download_url(server, newest_id(server, "bench/large-0"))
         urllib.request.urlretrieve(address, static / "large.zip")
         with nginx(static, scale.work) as plain:
             for clients in (1, 8):
@@ -63,7 +63,7 @@ def _upload_rows(server: Product, scale: Scale, weights: Path) -> list[Row]:
         # Each run stores new bytes: the first word of the weights is another one.
         number = len(growths)
         _stamp(weights, number)
-        archive = _zip(scale.work / "fresh.zip", weights, "# Card\n")
+        archive = zip_weights(scale.work / "fresh.zip", weights, "# Card\n")
         with _peak(server) as peak:
             started = time.perf_counter()
             upload(server, archive, f"bench/large-{number}", "1.0.0")
@@ -75,7 +75,7 @@ def _upload_rows(server: Product, scale: Scale, weights: Path) -> list[Row]:
     references, subjects = alternately(scale.runs, disk_seconds, upload_seconds)
     gibi = scale.file_bytes / 1024**3
     detail = f"{spread(subjects)} s against {spread(references)} s for {gibi:g} GiB"
-    archive = _zip(scale.work / "fresh.zip", weights, "# Card\n\nAnother edition.\n")
+    archive = zip_weights(scale.work / "fresh.zip", weights, "# Card\n\nAnother edition.\n")
     before = _stored_bytes(server.data_dir / "store")
     upload(server, archive, f"bench/large-{scale.runs - 1}", "1.0.1")
     archive.unlink()
@@ -121,12 +121,12 @@ def download_crowd(scale: Scale) -> list[Row]:
     weights = scale.work / "model.safetensors"
     with product(scale.work / "data") as server:
         for number in range(_PACKAGES):
-            _make_weights(weights, _MEDIUM_BYTES if number < _DISTINCT else 100_000)
+            make_weights(weights, _MEDIUM_BYTES if number < _DISTINCT else 100_000)
             _stamp(weights, number)
-            archive = _zip(scale.work / "one.zip", weights, f"# Package {number}\n")
+            archive = zip_weights(scale.work / "one.zip", weights, f"# Package {number}\n")
             upload(server, archive, f"bench/crowd-{number}", "1.0.0", wait=False)
         _await_evaluated(server)
-        addresses = [_download_url(server, _newest_id(server, f"bench/crowd-{n}")) for n in range(_DISTINCT)]
+        addresses = [_download_url(server, newest_id(server, f"bench/crowd-{n}")) for n in range(_DISTINCT)]
         for number, address in enumerate(addresses):
             urllib.request.urlretrieve(address, static / f"{number}.zip")
         with nginx(static, scale.work) as plain:
@@ -211,7 +211,7 @@ def _peak(server: Product) -> Iterator[list[int]]:
         thread.join()
 
 
-def _make_weights(path: Path, size: int) -> None:
+def make_weights(path: Path, size: int) -> None:
     """A safetensors file of one tensor."""
     head = {"weight": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}
     text = json.dumps(head).encode().ljust(256)
@@ -228,7 +228,8 @@ def _stamp(weights: Path, number: int) -> None:
         file.write(number.to_bytes(16, "big"))
 
 
-def _zip(archive: Path, weights: Path, card: str) -> Path:
+def zip_weights(archive: Path, weights: Path, card: str) -> Path:
+    """A ZIP of a card and weights, at `archive`."""
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
         file.writestr("README.md", card)
         file.write(weights, "model.safetensors")
@@ -239,26 +240,28 @@ def _stored_bytes(folder: Path) -> int:
     return sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
 
 
-def _json(server: Product, path: str, body: bytes | None = None) -> dict[str, object]:
+def ask_json(server: Product, path: str, body: bytes | None = None) -> dict[str, object]:
+    """The JSON that a server answers; `body` is posted."""
     headers = {"X-Authorization": server.token, "Content-Type": "application/json"}
     with urllib.request.urlopen(urllib.request.Request(server.url + path, body, headers), timeout=60) as answer:
         found: dict[str, object] = json.load(answer)
     return found
 
 
-def _newest_id(server: Product, name: str) -> str:
-    found = _json(server, "/packages?limit=1", json.dumps([{"name": name}]).encode())["packages"]
+def newest_id(server: Product, name: str) -> str:
+    """The id of the newest version of a package."""
+    found = ask_json(server, "/packages?limit=1", json.dumps([{"name": name}]).encode())["packages"]
     assert isinstance(found, list)
     return str(found[0]["id"])
 
 
 def _download_url(server: Product, package_id: str) -> str:
-    return str(_json(server, f"/package/{package_id}?full=true")["download_url"])
+    return str(ask_json(server, f"/package/{package_id}?full=true")["download_url"])
 
 
 def _await_evaluated(server: Product) -> None:
     """Returns when the worker has nothing to do, so that it is not measured."""
-    package_id = _newest_id(server, f"bench/crowd-{_PACKAGES - 1}")
+    package_id = newest_id(server, f"bench/crowd-{_PACKAGES - 1}")
     deadline = time.monotonic() + 300
-    while _json(server, f"/package/{package_id}/metadata")["status"] == "evaluating" and time.monotonic() < deadline:
+    while ask_json(server, f"/package/{package_id}/metadata")["status"] == "evaluating" and time.monotonic() < deadline:
         time.sleep(0.5)

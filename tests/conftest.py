@@ -70,11 +70,24 @@ def database_url(postgres: str) -> Iterator[str]:
     """A database of the test's own, with the schema and no rows."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
     admin_url = _on_database(postgres, "postgres")
-    with psycopg.connect(admin_url, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE weighhouse STRATEGY FILE_COPY'.encode())
+    _run_alone(admin_url, f'CREATE DATABASE "{name}" TEMPLATE weighhouse STRATEGY FILE_COPY')
     yield _on_database(postgres, name, driver="postgresql+psycopg")
-    with psycopg.connect(admin_url, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+    _run_alone(admin_url, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def _run_alone(url: str, statement: str) -> None:
+    """Runs a statement that wants a database for itself, as soon as PostgreSQL's own vacuum has left it."""
+
+    def is_done() -> bool:
+        with psycopg.connect(url, autocommit=True) as connection:
+            try:
+                connection.execute(statement.encode())
+            except (psycopg.errors.InsufficientPrivilege, psycopg.errors.ObjectInUse):
+                # Its process is nobody's to end but a superuser's.
+                return False
+        return True
+
+    eventually(is_done, seconds=60)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from weighhouse.settings import Settings
 from weighhouse.store.blobs import BlobStore
 from weighhouse.store.blobs_disk import DiskBlobs
 from weighhouse.store.database import Database
+from weighhouse.store.zips_s3 import Zips
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,8 @@ class App:
     settings: Settings
     db: Database
     blobs: BlobStore
+    zips: Zips | None = None
+    """The ZIPs of the bucket; `None` where the store composes none."""
 
     @classmethod
     def open(cls, settings: Settings) -> "App":

@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -91,6 +92,12 @@ class Settings(BaseSettings):
         "combine", description="How the license check reads weak copyleft."
     )
     confusion_block: bool = Field(False, description="Whether a name made to be confused with another is refused.")
+    sandbox: Literal["off", "safe", "all"] = Field(
+        "off", description="Whose demonstrations are run in a sandbox: nobody's, of packages found safe, or all."
+    )
+    sandbox_python: Path = Field(
+        Path(sys.executable), description="The Python that demonstrations are run with; its libraries are theirs."
+    )
     allow_reset: bool = Field(True, description="Whether DELETE /reset is allowed at all.")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING, ERROR or CRITICAL.")
     log_file: Path | None = Field(None, description="File for log lines; standard error when left out.")

@@ -223,7 +223,7 @@ def test_it_takes_a_token_with_the_permission_to_search(checker: Server, models:
         ([Fault(429, {"Retry-After": "120"})], "rate_limited"),
         ([Fault(403)], "forbidden"),
         ([Fault(200, body=b"<html>")], "malformed"),
-        ([Fault(drops=True)], "unreachable"),
+        ([Fault(drops=True)] * 3, "unreachable"),
     ],
 )
 def test_a_github_that_does_not_say_is_503_and_no_verdict(

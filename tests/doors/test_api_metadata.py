@@ -95,9 +95,60 @@ def test_a_package_is_weighed_again_and_its_history_kept(uploader: Account, othe
     eventually(lambda: len(reader.client.get(address).json()["evaluations"]) == 2)
     both = reader.client.get(address).json()["evaluations"]
     assert both[1] == first[0]
+    assert first[0]["since_previous"] is None
+    assert both[0]["since_previous"] == {
+        "evaluation_id": first[0]["evaluation_id"],
+        "metrics_version": first[0]["metrics_version"],
+        "evidence_digest": first[0]["evidence_digest"],
+        "method_changed": False,
+        "evidence_changed": False,
+        "net_score_change": None if first[0]["net_score"] is None else 0.0,
+        "metrics": [],
+    }
     page = reader.client.get(f"{address}?limit=1")
     assert reader.client.get(page.links["next"]["url"]).json() == {"evaluations": first, "next_cursor": None}
     problem(other.client.post(f"/package/{uuid4()}/evaluate"), 404, "package-not-found")
+
+
+def test_the_history_tells_what_a_score_changed_with(server: Server, uploader: Account) -> None:
+    package_id = post_package(uploader.client, fresh()).json()["package_id"]
+    address = f"/package/{package_id}/evaluations"
+    (first,) = uploader.client.get(address).json()["evaluations"]
+    # As an earlier release, and other evidence, would have recorded it.
+    sql(
+        server,
+        "UPDATE evaluations SET metrics_version = 'wh-metrics/0.9.0', evidence_digest = 'e' WHERE id = %s",
+        first["evaluation_id"],
+    )
+    sql(
+        server,
+        """UPDATE metrics SET version = 'license/0', score = 0.5, status = 'ok', reasons = '["Narrow terms"]',
+           sources = '[{"kind": "hub", "ref": "acme/x@1"}]' WHERE metric = 'license' AND evaluation_id = %s""",
+        first["evaluation_id"],
+    )
+    assert uploader.client.post(f"/package/{package_id}/evaluate").status_code == 202
+    eventually(lambda: len(uploader.client.get(address).json()["evaluations"]) == 2)
+    newest = uploader.client.get(address).json()["evaluations"][0]
+    license_ = uploader.client.get(f"/package/{package_id}/metadata").json()["metric_details"]["license"]
+    since = newest["since_previous"]
+    assert (since["metrics_version"], since["evidence_digest"]) == ("wh-metrics/0.9.0", "e")
+    assert (since["method_changed"], since["evidence_changed"]) == (True, True)
+    assert since["metrics"] == [
+        {
+            "metric": "license",
+            "version_before": "license/0",
+            "version_after": license_["version"],
+            "status_before": "ok",
+            "status_after": "ok",
+            "score_before": 0.5,
+            "score_after": license_["score"],
+            "score_change": round(license_["score"] - 0.5, 2),
+            "reasons_gone": ["Narrow terms"],
+            "reasons_new": license_["reasons"],
+            "sources_gone": [{"kind": "hub", "ref": "acme/x@1"}],
+            "sources_new": license_["sources"],
+        }
+    ]
 
 
 def test_an_unknown_package_is_nowhere(admin: httpx.Client, reader: Account) -> None:

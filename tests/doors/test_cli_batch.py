@@ -344,3 +344,44 @@ def test_a_command_s_name_wins_over_a_file_s(tmp_path: Path, monkeypatch: pytest
 def test_help_tells_of_the_file() -> None:
     assert "./run sample_input" in _ask("--help").stdout
     assert "code_url, dataset_url, model_url" in _ask("batch", "--help").stdout
+
+
+SAMPLE = Path(__file__).parents[2] / "sample_input"
+
+
+def _sample_lines() -> list[tuple[str | None, str | None, str]]:
+    """Repository, data set and model of each line, by their ids."""
+    rows = [[field.strip() for field in line.split(",")] for line in SAMPLE.read_text().splitlines() if line.strip()]
+    rows = [row if len(row) == 3 else ["", "", row[0]] for row in rows]
+    ids = [[re.sub(r"https://[^/]+/(?:datasets/)?|/tree/.*", "", field) or None for field in row] for row in rows]
+    return [(code, dataset, str(model)) for code, dataset, model in ids]
+
+
+def test_the_sample_gives_a_line_for_each_model_with_the_network_away(run: Run) -> None:
+    done = run(str(SAMPLE))
+    records = _objects(done)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [record["name"] for record in records] == [model.rpartition("/")[2] for _, _, model in _sample_lines()]
+    assert all(map(_is_valid, records))
+    assert {record["net_score"] for record in records} == {None}
+
+
+@needs_git
+def test_the_sample_is_scored_where_everything_is_there(run: Run, hub: Hub, tmp_path: Path) -> None:
+    lines = _sample_lines()
+    with forges.running(tmp_path / "forge") as forge:
+        for code, dataset, model in lines:
+            card = CARD.replace("acme/tiny", model)
+            hub.add_model(model, {"README.md": card, "model.safetensors": b"\0" * 100_000})
+            if dataset:
+                hub.add_dataset(dataset, {"README.md": "---\nlicense: mit\n---\n# Data\n" + "Texts of people. " * 20})
+            if code:
+                project = forge.add(code, [Made({"tool.py": PROGRAM, "requirements.txt": "torch==2.0\n"})])
+                project.pulls.append(Pull(1, project.commits[0], [Reviewed("bob")]))
+        done = run(str(SAMPLE), HF_ENDPOINT=hub.url, GITHUB_API_URL=forge.url, GITHUB_TOKEN="t")
+    records = _objects(done)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [record["name"] for record in records] == [model.rpartition("/")[2] for _, _, model in lines]
+    assert all(map(_is_valid, records))
+    assert all(record["net_score"] > 0.4 and record["license"] > 0.8 for record in records)
+    assert [record["reviewedness"] for record in records] == [1.0 if code else -1 for code, _, _ in lines]

@@ -267,7 +267,9 @@ def test_evaluations_history_and_lineage_are_shown(run: Run, tmp_path: Path, nam
     assert f"made into\n    └── {name} 1.0.0" in _ok(run("lineage", f"{name}-base", "--direction", "descendants"))
     assert _answer(run("lineage", name, "--json"))["lineage"][0]["depth"] == 0
     _ok(run("evaluate", name))
-    assert "wh-metrics/" in _ok(run("evaluations", name))
+    told = _ok(run("evaluations", name))
+    assert "wh-metrics/" in told
+    assert "the first evaluation" in told
     _ok(run("download", name))
     shown = _ok(run("history", name))
     assert "weighhouse/" in shown

@@ -21,6 +21,7 @@ from weighhouse.registry.downloads import (
     offer_download,
     open_archive,
     read_archive,
+    stream_path,
 )
 from weighhouse.registry.packages import delete_package, describe_package
 from weighhouse.registry.visible import PackageNotFound
@@ -32,7 +33,8 @@ from weighhouse.store.tables import Download, DownloadCount
 
 def offer(registry: App, who: Caller, package_id: UUID, wanted: Collection[Component] = ()) -> str:
     """The address offered."""
-    return offer_download(registry, who, package_id, wanted, address="10.0.0.1", agent="test").path
+    offered = offer_download(registry, who, package_id, wanted, address="10.0.0.1", agent="test")
+    return stream_path(registry, offered)
 
 
 def follow(registry: App, address: str, **changed: str) -> Archive:

@@ -5,16 +5,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from tests.make import zip_of
 from tests.registry.shelf import admin, caller, publish, upload
 from weighhouse.app import App
-from weighhouse.registry.housekeeping import sweep, sweep_idle
+from weighhouse.registry import housekeeping
+from weighhouse.registry.evidence_cache import DatabaseCache
+from weighhouse.registry.housekeeping import KEPT_EVIDENCE, sweep, sweep_idle
 from weighhouse.registry.packages import delete_package, describe_package
 from weighhouse.registry.record import VersionExists
 from weighhouse.registry.upload import FieldInvalid, Intake, UploadForm
 from weighhouse.rules.permissions import Caller
-from weighhouse.store.tables import Token
+from weighhouse.store.tables import CachedEvidence, Token
 
 
 def files_in(registry: App, folder: str) -> list[Path]:
@@ -113,6 +116,26 @@ def test_tokens_that_have_ended_are_forgotten_a_day_later(registry: App) -> None
     sweep(registry)
     with registry.db.read() as tx:
         assert tx.get(Token, who.token_id) is None
+
+
+def test_answers_of_sources_are_kept_within_time_and_bytes(registry: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = DatabaseCache(registry.db)
+    for number in range(4):
+        cache.put(str(number), None, bytes(1000))
+        with registry.db.write() as tx:
+            used_at = datetime.now(UTC) - (timedelta(days=4 - number) if number else KEPT_EVIDENCE + timedelta(days=1))
+            tx.execute(update(CachedEvidence).where(CachedEvidence.key == str(number)).values(used_at=used_at))
+    sweep(registry)
+    assert [cache.get(str(number)) is not None for number in range(4)] == [False, True, True, True]
+    with registry.db.write() as tx:
+        tx.execute(update(CachedEvidence).where(CachedEvidence.key == "2").values(used_at=datetime.now(UTC)))
+        tx.execute(
+            update(CachedEvidence).where(CachedEvidence.key != "2").values(used_at=datetime(2026, 1, 1, tzinfo=UTC))
+        )
+        tx.execute(update(CachedEvidence).where(CachedEvidence.key == "3").values(used_at=datetime.now(UTC)))
+    monkeypatch.setattr(housekeeping, "MAX_EVIDENCE_BYTES", 2500)
+    sweep(registry)
+    assert [cache.get(str(number)) is not None for number in range(4)] == [False, False, True, True]
 
 
 def test_a_failed_upload_leaves_nothing_in_staging(registry: App) -> None:

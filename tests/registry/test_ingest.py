@@ -21,7 +21,7 @@ from tests.registry.shelf import admin, caller, rows, upload
 from weighhouse.app import App
 from weighhouse.registry.evaluate import run_evaluation
 from weighhouse.registry.housekeeping import sweep
-from weighhouse.registry.ingest import ModelRefused, ModelUnknown, UpstreamAway, Wanted, ingest_model
+from weighhouse.registry.ingest import ModelRefused, ModelUnknown, UpstreamAway, Wanted, Watch, ingest_model
 from weighhouse.registry.packages import delete_package, describe_package
 from weighhouse.registry.record import NameOwned, VersionExists
 from weighhouse.registry.upload import UploadTooLarge
@@ -50,6 +50,16 @@ def app(registry: App, hub: Hub) -> App:
 def lenient(app: App) -> App:
     """The same without thresholds: for tests about transport."""
     return with_settings(app, gate_thresholds=dict.fromkeys(app.settings.gate_thresholds, 0.0))
+
+
+class Counting(Watch):
+    """Keeps how many bytes arrived each time."""
+
+    def __init__(self, seen: list[int]) -> None:
+        self._seen = seen
+
+    def moved(self, count: int) -> None:
+        self._seen.append(count)
 
 
 def with_settings(app: App, **changed: Any) -> App:
@@ -81,7 +91,7 @@ def test_a_good_model_becomes_a_package_that_is_weighed_already(app: App, hub: H
     sha = add_good_model(hub)
     who = caller(app, "ada")
     seen: list[int] = []
-    ingested = ingest_model(app, who, Wanted("https://huggingface.co/acme/tiny-sentiment"), moved=seen.append)
+    ingested = ingest_model(app, who, Wanted("https://huggingface.co/acme/tiny-sentiment"), watch=Counting(seen))
     package = ingested.recorded.package
     assert (package.name, package.version, package.source_revision) == ("acme/tiny-sentiment", sha[:12], sha)
     assert (package.status, package.license, package.model_key) == ("evaluated", "mit", "acme/tiny-sentiment")
@@ -358,5 +368,5 @@ def test_an_outage_during_the_weighing_is_weighed_again_later(lenient: App, hub:
     assert "bus_factor" in [one.metric for one in ingested.decision.unknown]
     with lenient.db.read() as tx:
         [(name, scheduled_at)] = tx.execute(text("SELECT task_name, scheduled_at FROM procrastinate_jobs")).all()
-    assert name == "evaluate"
+    assert name == "look again"
     assert timedelta(minutes=50) < scheduled_at - datetime.now(UTC) < timedelta(minutes=70)

@@ -20,6 +20,7 @@ from weighhouse.rules.evidence import (
     Source,
 )
 from weighhouse.rules.manifest import File, component_of
+from weighhouse.rules.trial import Trial
 
 AS_OF = datetime(2026, 1, 1, tzinfo=UTC)
 """The clock of a test."""
@@ -42,6 +43,7 @@ class PackageEvidence:
         hub: By default what a package without `model_url` has: `no_evidence`.
         history, contributors, hub_history, changesets: By default what a package without addresses has: no repository.
         undefined_names: The names for any program, or a function from the program to them.
+        try_out: How each program ends in the sandbox; by default there is none.
         model_id: By default owner/name of `model_url`, else `name`.
     """
 
@@ -67,6 +69,7 @@ class PackageEvidence:
         changesets: Changesets | Missing = _NO_GITHUB_REPO,
         undefined_names: Sequence[str] | Callable[[str], Sequence[str]] | Missing = (),
         parents: Sequence[Parent] | Missing = (),
+        try_out: Callable[[str], Trial | None] = lambda program: None,
     ) -> None:
         self.name = name
         self.model_url = model_url
@@ -88,6 +91,10 @@ class PackageEvidence:
         self._changesets = changesets
         self._undefined_names = undefined_names
         self._parents = parents
+        self._try_out = try_out
+
+    def try_out(self, program: str) -> Trial | None:
+        return self._try_out(program)
 
     def files(self) -> Sequence[File]:
         if self._manifest is None:

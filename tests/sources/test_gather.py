@@ -1,11 +1,13 @@
 """Evidence of a package from its own files: what is there, what is absent, what could not be had."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from tests.rules.evidence import AS_OF
 from tests.sources.test_files import Blobs, manifest_of
 from weighhouse.rules.evidence import (
     Changesets,
@@ -19,6 +21,8 @@ from weighhouse.rules.evidence import (
     Reason,
     Source,
 )
+from weighhouse.rules.metrics import tree_score
+from weighhouse.rules.metrics.result import Status
 from weighhouse.rules.parents import ParentRef
 from weighhouse.sources.gather import NoHub, NoRepositories, PackageSources
 
@@ -173,6 +177,19 @@ def test_no_parent_is_a_fact_only_when_the_files_could_be_read() -> None:
     assert reason_of(sources_of({"config.json": "{}"}, model_url=MODEL_URL).parents) is Reason.UNREACHABLE
 
 
+@pytest.mark.parametrize("path", ["/home/ann/checkpoints/tiny", "../tiny", "acme/tiny", "tiny", "bert"])
+def test_a_path_or_the_models_own_id_is_no_parent(path: str) -> None:
+    config = json.dumps({"_name_or_path": path})
+
+    def look_up(references: Sequence[ParentRef]) -> Sequence[Parent]:
+        """As a registry answers that has no package of that name."""
+        return unknown([one for one in references if not one.maybe_local_name])
+
+    evidence = sources_of({"README.md": CARD, "config.json": config}, model_url=MODEL_URL, look_up=look_up)
+    result = tree_score.measure(evidence, AS_OF)
+    assert (result.status, result.reason_code) == (Status.NOT_APPLICABLE, Reason.NO_PARENTS)
+
+
 def test_claims_come_from_card_and_evaluation_files() -> None:
     card = (
         "---\nmodel-index:\n- name: x\n  results:\n  - task: {type: t}\n    dataset: {name: d, type: d}\n"
@@ -194,6 +211,9 @@ class OneModelHub(NoHub):
     def model(self, model_id: str) -> HubModel:
         self.asked.append(model_id)
         return HubModel(model_id, "f" * 40, base_models=("base/one", "acme/tiny"))
+
+    def listed(self, model_id: str) -> HubModel:
+        return self.model(model_id)
 
     def card(self, model_id: str) -> str:
         return f"# {model_id} of the hub"

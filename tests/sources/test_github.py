@@ -11,7 +11,8 @@ import pytest
 
 from tests.github_server import Answer, Asked, Fault, GitHub
 from weighhouse.rules.evidence import Reason
-from weighhouse.sources import github as module
+from weighhouse.sources import outbound as module
+from weighhouse.sources.budget import Budget
 from weighhouse.sources.github import RAW, GitHubMissing
 from weighhouse.sources.github import GitHub as Client
 
@@ -116,7 +117,7 @@ def test_it_gives_up_after_the_second_retry(github: GitHub, client: Client, paus
         (Fault(302, {"Location": "https://elsewhere.example/"}), Reason.UNREACHABLE),
         (Fault(302), Reason.UNREACHABLE),
         (Fault(200, body=b"{}", headers={"Content-Length": str(10 * 2**30)}), Reason.TOO_LARGE),
-        (Fault(drops=True), Reason.UNREACHABLE),
+        (Fault(200, {"Content-Encoding": "gzip"}, gzip.compress(b"0" * 10_000_000)), Reason.MALFORMED),
     ],
 )
 def test_every_failure_has_its_reason(
@@ -154,7 +155,7 @@ def test_a_renamed_repository_is_followed(github: GitHub, client: Client) -> Non
 def test_redirects_in_a_circle_end(github: GitHub, client: Client) -> None:
     github.rename("acme/round", "acme/round")
     assert reason_of(client, "/repos/acme/round") is Reason.UNREACHABLE
-    assert len(github.requests) == module.MAX_REDIRECTS + 1
+    assert len(github.requests) == module.MAX_HOPS + 1
 
 
 def test_the_token_goes_to_githubs_address_only() -> None:
@@ -189,12 +190,28 @@ def test_a_server_that_says_nothing_is_given_up(github: GitHub, monkeypatch: pyt
         assert reason_of(client) is Reason.TIMEOUT
 
 
-def test_a_small_answer_that_unpacks_to_a_large_one_is_cut(
-    github: GitHub, client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "MAX_ANSWER_BYTES", 100_000)
-    github.fail(Fault(200, {"Content-Encoding": "gzip"}, gzip.compress(b"0" * 10_000_000)))
+def test_a_long_answer_is_left(github: GitHub, client: Client) -> None:
+    github.fail(Fault(200, body=b"0" * (module.MAX_ANSWER_BYTES + 1)))
     assert reason_of(client) is Reason.TOO_LARGE
+
+
+def test_a_connection_that_breaks_is_tried_again(github: GitHub, client: Client, pauses: list[float]) -> None:
+    github.fail(*[Fault(drops=True)] * 2)
+    assert document(client)["name"] == "tool"
+    github.fail(*[Fault(drops=True)] * 3)
+    assert reason_of(client) is Reason.UNREACHABLE
+    assert pauses == [0.5, 1.0] * 2
+
+
+def test_every_try_is_a_call_of_the_evaluation(github: GitHub) -> None:
+    budget = Budget(calls=4)
+    with Client(github.url, budget=budget, pause=lambda seconds: None) as client:
+        github.fail(*[Fault(500)] * 2)
+        client.get(REPO)
+        assert budget.calls_made == 3
+        client.get(REPO)
+        assert reason_of(client) is Reason.TIMEOUT
+    assert len(github.requests) == 4
 
 
 def test_nobody_there_is_unreachable() -> None:
@@ -204,7 +221,7 @@ def test_nobody_there_is_unreachable() -> None:
         assert reason_of(client) is Reason.UNREACHABLE
 
 
-def test_no_more_than_eight_ask_at_once() -> None:
+def test_no_more_than_sixteen_ask_at_once() -> None:
     at_once, most = 0, 0
     guard = threading.Lock()
 
@@ -220,7 +237,7 @@ def test_no_more_than_eight_ask_at_once() -> None:
 
     with GitHub() as github, Client(github.url) as client:
         github.serve("/busy", busy)
-        threads = [threading.Thread(target=client.get, args=("/busy",)) for _ in range(20)]
+        threads = [threading.Thread(target=client.get, args=("/busy",)) for _ in range(40)]
         for thread in threads:
             thread.start()
         for thread in threads:

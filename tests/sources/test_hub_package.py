@@ -44,7 +44,12 @@ def test_a_license_a_configuration_and_results_are_worth_a_question_each() -> No
         ".eval_results/a.yaml",
         "model.safetensors",
     )
-    assert [file.path for file in small_files(listed)] == ["COPYING", "adapter_config.json", ".eval_results/a.yaml"]
+    assert [file.path for file in small_files(listed)] == [
+        "COPYING",
+        "adapter_config.json",
+        "config.json",
+        ".eval_results/a.yaml",
+    ]
     assert [file.path for file in small_files(_listed("config.json", "sub/eval_results.json"))] == [
         "config.json",
         "sub/eval_results.json",

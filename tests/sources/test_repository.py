@@ -1,5 +1,6 @@
 """Repositories of code behind addresses: asked and cloned once, not at all when unchanged, and never from elsewhere."""
 
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -266,3 +267,24 @@ def test_the_command_line_reads_repositories_of_its_machine(forge: Forge, tmp_pa
         assert reason_of(lambda address=address: asked.contributors(address)) is Reason.NO_CODE_REPO  # type: ignore[misc]  # bound at once
     assert reason_of(lambda: asked.tree(str(tmp_path / "absent"))) is Reason.NO_CODE_REPO
     assert forge.github.requests == []
+
+
+def test_a_repository_that_is_too_large_is_cloned_once(
+    forge: Forge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forge.add("acme/tiny", [Made({"a.py": "x = 1\n"})])
+    tries: list[str] = []
+
+    def refuse(url: str, *_: object, **__: object) -> None:
+        tries.append(url)
+        raise Missing(Reason.TOO_LARGE, "The repository is larger than 1 GB")
+
+    monkeypatch.setattr(repository, "cloned", refuse)
+    cache = FolderCache(tmp_path / "cache")
+    for _ in range(2):
+        asked = reading(forge, cache=cache, token="t")
+        for ask in (asked.tree, asked.history):
+            assert reason_of(functools.partial(ask, URL)) is Reason.TOO_LARGE
+        # Its reviews are asked for one by one, as where nothing can be cloned.
+        assert len(asked.changesets(URL).changesets) == 1
+    assert len(tries) == 1

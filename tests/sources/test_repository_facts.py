@@ -1,16 +1,18 @@
 """What is kept of a repository is what was read, whatever it holds."""
 
 import zlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from weighhouse.registry.evidence_cache import MAX_VALUE_BYTES
 from weighhouse.rules.evidence import Change, Commit, Missing, Reason, Source
 from weighhouse.sources import repository_facts
 from weighhouse.sources.git_reading import FirstParentCommit
-from weighhouse.sources.repository_facts import RepositoryFacts, pack, unpack
+from weighhouse.sources.repository_facts import RepositoryFacts, pack, unpack, unread
 
 AWAY = Missing(Reason.TOO_LARGE, "It is too large")
 
@@ -39,12 +41,36 @@ def test_facts_come_back_as_they_were(one: RepositoryFacts) -> None:
     assert unpack(packed) == one
 
 
-def test_facts_that_are_not_whole_or_too_large_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    for one in (
-        RepositoryFacts("a", commits=AWAY),
-        RepositoryFacts("a", changesets=AWAY),
-        RepositoryFacts("a", tree_missing=AWAY),
-    ):
+def parts_that_are(missing: Missing) -> Sequence[RepositoryFacts]:
+    return (
+        RepositoryFacts("a", commits=missing),
+        RepositoryFacts("a", changesets=missing),
+        RepositoryFacts("a", tree_missing=missing),
+    )
+
+
+def told(part: Sequence[object] | Missing | None) -> object:
+    """A part, as it can be compared."""
+    return (part.reason, part.advice) if isinstance(part, Missing) else list(part or ())
+
+
+def test_what_is_too_large_at_a_commit_stays_so() -> None:
+    for one in (*parts_that_are(AWAY), unread("a", AWAY)):
+        packed = pack(one)
+        assert packed is not None
+        kept = unpack(packed)
+        assert kept is not None
+        for part, before in ((kept.commits, one.commits), (kept.changesets, one.changesets)):
+            assert told(part) == told(before)
+        assert told(kept.tree_missing) == told(one.tree_missing)
+    # What can be packed at all is kept whole, however many programs there are.
+    assert repository_facts.KEPT_BYTES <= MAX_VALUE_BYTES
+
+
+def test_facts_that_another_try_may_complete_or_that_are_too_large_are_not_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for one in parts_that_are(Missing(Reason.TIMEOUT, "It took too long")):
         assert pack(one) is None
     monkeypatch.setattr(repository_facts, "KEPT_BYTES", 10)
     assert pack(RepositoryFacts("a")) is None

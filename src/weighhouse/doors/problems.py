@@ -147,6 +147,27 @@ def problem_of(scope: MutableMapping[str, Any], error: RegistryError) -> Respons
     return problem(scope, status, slug(kind), title_of(kind), error.detail, members, headers)
 
 
+def recorded_document(recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """The problem document of an error that was met elsewhere, and recorded by its kind, detail and members."""
+    kind = next((one for one in known_problems() if one.__name__ == recorded["kind"]), Away)
+    document = {
+        "type": f"/problems/{slug(kind)}",
+        "title": title_of(kind),
+        "status": status_of(kind),
+        "detail": recorded["detail"],
+    }
+    return dict(recorded["members"]) | document
+
+
+def recorded_problem(scope: MutableMapping[str, Any], recorded: Mapping[str, Any]) -> Response:
+    """The same as an answer."""
+    document = recorded_document(recorded)
+    seconds = document.get("retry_after_seconds")
+    headers = {} if seconds is None else {"Retry-After": str(seconds)}
+    kind = document["type"].removeprefix("/problems/")
+    return problem(scope, document["status"], kind, document["title"], document["detail"], document, headers)
+
+
 async def _registry_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RegistryError)
     return problem_of(request.scope, error)

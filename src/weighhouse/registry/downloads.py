@@ -14,14 +14,15 @@ from sqlalchemy.orm import Session
 
 from weighhouse.app import App
 from weighhouse.registry.paging import Page, page_of
-from weighhouse.registry.visible import find_package, still_there
+from weighhouse.registry.visible import find_package, is_quarantined, still_there
+from weighhouse.registry.zips import Whereabouts, download_name, locate_zip, request_zip, zip_view
 from weighhouse.rules import manifest
 from weighhouse.rules.errors import Denied
-from weighhouse.rules.manifest import ASKABLE, Choice, Component, File
+from weighhouse.rules.manifest import Choice, Component
 from weighhouse.rules.permissions import Caller, Permission
-from weighhouse.rules.zipview import Literal, ZipView, cut, layout
+from weighhouse.rules.zipview import Literal, ZipView, cut
 from weighhouse.store.blobs_disk import DiskBlobs
-from weighhouse.store.tables import Blob, Download, DownloadCount, Package, PackageFile
+from weighhouse.store.tables import Download, DownloadCount, Package, PackageFile
 
 _AGENT_CHARACTERS = 300
 
@@ -51,12 +52,14 @@ class HistoryHidden(Denied):
 
 @dataclass(frozen=True)
 class Offer:
-    """An address to download from, and what stands behind it."""
+    """A ZIP that may be downloaded now, and what is in it.
+
+    Args:
+        variant: File name of the ZIP, as `manifest.variant_name` makes it.
+    """
 
     package: Package
-    path: str
-    """Path and query; the door puts the server's own address in front."""
-    seconds: int
+    variant: str
     components_included: Sequence[Component]
     components_missing: Sequence[Component]
 
@@ -82,7 +85,9 @@ class FileSpan:
 def offer_download(
     app: App, caller: Caller, package_id: UUID, wanted: Collection[Component], *, address: str | None, agent: str | None
 ) -> Offer:
-    """An address for a package, or for some of its components; who asked for it is recorded.
+    """A download of a package, or of some of its components; who asked for it is recorded.
+
+    Where ZIPs are in a bucket, this one is asked for; it may not be there yet.
 
     Args:
         wanted: Components asked for; none is the whole package.
@@ -117,15 +122,29 @@ def offer_download(
             .where(DownloadCount.package_id == package_id)
             .values(downloads=DownloadCount.downloads + 1)
         )
-    variant = manifest.variant_name(choice.included if wanted else ())
-    seconds = app.settings.download_url_seconds
-    return Offer(
-        package=package,
-        path=_signed_path(app.signing_key, package_id, variant, math.ceil(time.time()) + seconds),
-        seconds=seconds,
-        components_included=choice.included,
-        components_missing=choice.missing,
-    )
+        variant = manifest.variant_name(choice.included if wanted else ())
+        if app.zips is not None:
+            request_zip(tx, package, variant)
+    return Offer(package, variant, components_included=choice.included, components_missing=choice.missing)
+
+
+def find_zip(app: App, offer: Offer) -> Whereabouts:
+    """Where the ZIP is in the bucket, if the registry has one: there, on its way, or not to be had.
+
+    Raises:
+        Away: The database or the store does not answer.
+    """
+    return locate_zip(app, offer.package, offer.variant)
+
+
+def stream_path(app: App, offer: Offer) -> str:
+    """A signed address of the registry's own stream: path and query; the door puts the server's address in front.
+
+    Raises:
+        Away: The database does not answer.
+    """
+    expires_at = math.ceil(time.time()) + app.settings.download_url_seconds
+    return _signed_path(app.signing_key, offer.package.id, offer.variant, expires_at)
 
 
 def open_archive(app: App, package_id: UUID, variant: str, *, expires_at: str, signature: str) -> Archive:
@@ -145,12 +164,10 @@ def open_archive(app: App, package_id: UUID, variant: str, *, expires_at: str, s
         raise AddressRefused
     with app.db.read() as tx:
         package = tx.get(Package, package_id)
-        if package is None or _is_quarantined(package):
+        if package is None or is_quarantined(package):
             raise AddressRefused
-        files = _files(tx, package_id)
-    wanted = [component for component in ASKABLE if component.value in variant.removesuffix(".zip").split("-")]
-    filename = f"{package.name.replace('/', '-')}-{package.version}-{variant}"
-    return Archive(layout(manifest.select(files, wanted).files), filename, package.verdict)
+        view = zip_view(tx, package_id, variant)
+    return Archive(view, download_name(package, variant), package.verdict)
 
 
 def read_archive(app: App, archive: Archive, start: int, stop: int) -> Iterator[bytes | FileSpan]:
@@ -194,12 +211,8 @@ def list_downloads(
     return page_of(tx.scalars(query).all(), limit, lambda download: str(download.id), total=total)
 
 
-def _is_quarantined(package: Package) -> bool:
-    return package.verdict == "unsafe" and package.released_at is None
-
-
 def _require_released(tx: Session, package: Package) -> None:
-    if not _is_quarantined(package):
+    if not is_quarantined(package):
         return
     unsafe = select(PackageFile.path, PackageFile.reasons).where(
         PackageFile.package_id == package.id, PackageFile.verdict == "unsafe"
@@ -210,18 +223,6 @@ def _require_released(tx: Session, package: Package) -> None:
 def _choose(tx: Session, package_id: UUID, wanted: Collection[Component]) -> Choice:
     present = tx.scalars(select(PackageFile.component).where(PackageFile.package_id == package_id).distinct())
     return manifest.choose({Component(name) for name in present}, wanted)
-
-
-def _files(tx: Session, package_id: UUID) -> list[File]:
-    query = (
-        select(PackageFile.path, PackageFile.size_bytes, PackageFile.sha256, Blob.crc32, PackageFile.component)
-        .join(Blob, Blob.sha256 == PackageFile.sha256)
-        .where(PackageFile.package_id == package_id)
-    )
-    return [
-        File(path, size_bytes, sha256.hex(), crc32, Component(component))
-        for path, size_bytes, sha256, crc32, component in tx.execute(query)
-    ]
 
 
 def _signed_path(key: bytes, package_id: UUID, variant: str, expires_at: int) -> str:

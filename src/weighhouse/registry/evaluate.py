@@ -2,9 +2,10 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import zip_longest
 from typing import Any, cast
 from uuid import UUID
 
@@ -14,10 +15,13 @@ from sqlalchemy.orm import Session
 
 from weighhouse.app import App
 from weighhouse.registry.audit import record
-from weighhouse.registry.evidence import Subject, find_subject, open_evidence
+from weighhouse.registry.evidence import find_subject, open_evidence
 from weighhouse.registry.paging import Page, page_of
+from weighhouse.registry.subject import Subject
 from weighhouse.registry.visible import find_package
+from weighhouse.rules.changes import Judged, MetricChange, changes
 from weighhouse.rules.errors import NotFound
+from weighhouse.rules.evidence import Source
 from weighhouse.rules.metrics.net import WEIGHTS, weigh
 from weighhouse.rules.metrics.result import METRICS_VERSION, Result, Status
 from weighhouse.rules.metrics.weigh import VERSIONS
@@ -36,6 +40,20 @@ class EvaluationState:
     status: str
     net_score: float | None
     verdict: str
+
+
+@dataclass(frozen=True)
+class PastEvaluation:
+    """An evaluation of a package's history.
+
+    Args:
+        before: The one that it followed, `None` for the first.
+        changes: The metrics that answer differently than then.
+    """
+
+    evaluation: Evaluation
+    before: Evaluation | None
+    changes: Sequence[MetricChange]
 
 
 @dataclass(frozen=True)
@@ -82,8 +100,8 @@ def evaluation_state(tx: Session, package_id: UUID) -> EvaluationState:
 
 def list_evaluations(
     tx: Session, caller: Caller, package_id: UUID, *, cursor: UUID | None = None, limit: int = 50
-) -> Page[Evaluation]:
-    """A package's evaluations, newest first.
+) -> Page[PastEvaluation]:
+    """A package's evaluations, newest first, each with what changed since the one before.
 
     Args:
         cursor: Id of the last evaluation seen.
@@ -99,11 +117,43 @@ def list_evaluations(
     )
     if cursor is not None:
         query = query.where(Evaluation.id < cursor)
-    return page_of(tx.scalars(query).all(), limit, lambda evaluation: str(evaluation.id))
+    # The row that tells whether a page follows is also the one that the last of this page is compared with.
+    found = tx.scalars(query).all()
+    judged = _judged(tx, [evaluation.id for evaluation in found])
+    past = [
+        PastEvaluation(one, before, changes(judged[before.id], judged[one.id]) if before else ())
+        for one, before in zip_longest(found, found[1:])
+    ]
+    return page_of(past, limit, lambda one: str(one.evaluation.id))
 
 
-def run_evaluation(app: App, package_id: UUID, job_id: int) -> None:
+def _judged(tx: Session, evaluation_ids: Sequence[UUID]) -> Mapping[UUID, Mapping[str, Judged]]:
+    """What the metrics of each of these evaluations answered, by name."""
+    query = select(
+        MetricRow.evaluation_id,
+        MetricRow.metric,
+        MetricRow.version,
+        MetricRow.status,
+        MetricRow.score,
+        MetricRow.reasons,
+        MetricRow.sources,
+    ).where(MetricRow.evaluation_id.in_(evaluation_ids))
+    judged: dict[UUID, dict[str, Judged]] = {evaluation_id: {} for evaluation_id in evaluation_ids}
+    for row in tx.execute(query):
+        sources = tuple(Source(**source) for source in row.sources)
+        judged[row.evaluation_id][row.metric] = Judged(
+            row.metric, row.version, row.status, row.score, tuple(row.reasons), sources
+        )
+    return judged
+
+
+def run_evaluation(
+    app: App, package_id: UUID, job_id: int, *, also: Callable[[Session, Weighing], None] | None = None
+) -> None:
     """Weighs a package and records the result; a job that runs twice records once, one whose package is gone nothing.
+
+    Args:
+        also: Writes what becomes true together with the result.
 
     Raises:
         Away: The database or the store does not answer; the job is to be tried again.
@@ -115,7 +165,8 @@ def run_evaluation(app: App, package_id: UUID, job_id: int) -> None:
         return
     weighing = weigh_subject(app, subject)
     with app.db.write() as tx:
-        record_weighing(tx, package_id, job_id, weighing)
+        if record_weighing(tx, package_id, job_id, weighing) and also is not None:
+            also(tx, weighing)
 
 
 def weigh_subject(app: App, subject: Subject) -> Weighing:
@@ -137,8 +188,8 @@ def fail_evaluation(app: App, package_id: UUID) -> None:
         tx.execute(update(Package).where(Package.id == package_id).values(status="failed"))
 
 
-def record_weighing(tx: Session, package_id: UUID, job_id: int, weighing: Weighing) -> None:
-    """Makes a weighing the package's evaluation; a second one of the same job changes nothing.
+def record_weighing(tx: Session, package_id: UUID, job_id: int, weighing: Weighing) -> bool:
+    """Makes a weighing the package's evaluation; whether it did: a second one of the same job changes nothing.
 
     Args:
         job_id: The job that ran it; 0 for the one that admitted the package.
@@ -146,7 +197,7 @@ def record_weighing(tx: Session, package_id: UUID, job_id: int, weighing: Weighi
     # The lock makes a second run of the same job, or a delete, wait until this one is recorded.
     package = tx.scalar(select(Package).where(Package.id == package_id).with_for_update())
     if package is None:
-        return
+        return False
     net = weigh(weighing.results)
     evaluation = {
         "package_id": package_id,
@@ -163,7 +214,7 @@ def record_weighing(tx: Session, package_id: UUID, job_id: int, weighing: Weighi
     }
     evaluation_id = tx.scalar(insert(Evaluation).values(evaluation).on_conflict_do_nothing().returning(Evaluation.id))
     if evaluation_id is None:
-        return
+        return False
     tx.add_all(_metric_row(evaluation_id, name, entry) for name, entry in weighing.timed.items())
     package.evaluation_id, package.net_score, package.status = evaluation_id, net.score, "evaluated"
     package.is_stale = False
@@ -171,6 +222,7 @@ def record_weighing(tx: Session, package_id: UUID, job_id: int, weighing: Weighi
         LineageEdge.parent_key.in_([key for key in (package.name_key, package.model_key) if key])
     )
     tx.execute(update(Package).where(Package.id.in_(children), Package.id != package_id).values(is_stale=True))
+    return True
 
 
 def _metric_row(evaluation_id: UUID, name: str, entry: Timed) -> MetricRow:

@@ -2,42 +2,25 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from weighhouse.app import App
+from weighhouse.registry.demonstration import open_demonstration
 from weighhouse.registry.evidence_cache import DatabaseCache
+from weighhouse.registry.subject import Subject
 from weighhouse.rules.errors import Malformed
 from weighhouse.rules.evidence import Parent
 from weighhouse.rules.manifest import Component, File
 from weighhouse.rules.parents import ParentRef
-from weighhouse.rules.urls import hub_id
+from weighhouse.rules.urls import HubId, hub_id
 from weighhouse.sources.budget import Budget
 from weighhouse.sources.gather import PackageSources
 from weighhouse.sources.hub import HubSource
 from weighhouse.sources.repository import GitRepositories
 from weighhouse.store.tables import Blob, LineageEdge, MetricRow, Package, PackageFile
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is weighed: a package, or what is about to become one.
-
-    Args:
-        package_id: `None` before it is a package.
-        revision: The commit of the model that its files came from.
-    """
-
-    name: str
-    files: Sequence[File]
-    package_id: UUID | None = None
-    model_url: str | None = None
-    dataset_url: str | None = None
-    code_url: str | None = None
-    revision: str | None = None
 
 
 def find_subject(tx: Session, package_id: UUID) -> Subject | None:
@@ -53,6 +36,7 @@ def find_subject(tx: Session, package_id: UUID) -> Subject | None:
         dataset_url=package.dataset_url,
         code_url=package.code_url,
         revision=package.source_revision,
+        verdict=package.verdict,
     )
 
 
@@ -82,6 +66,7 @@ def open_evidence(app: App, subject: Subject) -> Iterator[PackageSources]:
             cache=cache,
             budget=budget,
         ) as repositories,
+        open_demonstration(app, subject, _model_id(subject, settings.hf_endpoint)) as demonstration,
     ):
         yield PackageSources(
             name=subject.name,
@@ -94,17 +79,28 @@ def open_evidence(app: App, subject: Subject) -> Iterator[PackageSources]:
             hub=hub,
             repositories=repositories,
             hub_endpoint=settings.hf_endpoint,
+            try_out=demonstration.run if demonstration else None,
         )
 
 
 def _revisions(subject: Subject, endpoint: str) -> Mapping[str, str]:
     """The revision of the model that the subject is: the one it was taken from, else the one its address names."""
-    try:
-        found = hub_id(subject.model_url, "model_url", endpoint=endpoint) if subject.model_url else None
-    except Malformed:
-        return {}
+    found = _hub_id(subject, endpoint)
     revision = subject.revision or (found.revision if found else None)
     return {found.id: revision} if found and revision else {}
+
+
+def _model_id(subject: Subject, endpoint: str) -> str:
+    """The id by which cards load the model."""
+    found = _hub_id(subject, endpoint)
+    return found.id if found else subject.name
+
+
+def _hub_id(subject: Subject, endpoint: str) -> HubId | None:
+    try:
+        return hub_id(subject.model_url, "model_url", endpoint=endpoint) if subject.model_url else None
+    except Malformed:
+        return None
 
 
 def _files(tx: Session, package_id: UUID) -> Sequence[File]:

@@ -2,7 +2,7 @@
 
 import threading
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import Self
 
@@ -20,6 +20,9 @@ AT_ONCE = 4
 Moved = Callable[[int], None]
 """Is told of bytes that arrived."""
 
+Kept = Callable[[File], None]
+"""Is told of a file that is whole and kept. Like `Moved` it is called by several threads, and may raise to end the fetch."""
+
 
 class _Stopped(Exception):
     """Another file failed, so this one is not needed."""
@@ -30,12 +33,19 @@ class Fetch:
 
     A file is kept as a blob as soon as it is whole, so that a second attempt fetches only what the first one lacks, also
     when the process was killed; a blob that no package comes to hold is swept within a day.
+
+    Args:
+        before: Files of this commit that an earlier attempt kept, by path.
     """
 
-    def __init__(self, app: App, source: HubFiles, *, moved: Moved | None = None) -> None:
+    def __init__(
+        self, app: App, source: HubFiles, *, moved: Moved, kept: Kept, before: Mapping[str, File] | None = None
+    ) -> None:
         self._app = app
         self._source = source
-        self._moved = moved or (lambda _: None)
+        self._moved = moved
+        self._kept = kept
+        self._before = before or {}
         self._stop = threading.Event()
         self.staged: list[Staged] = []
 
@@ -76,6 +86,17 @@ class Fetch:
         return {row.sha256.hex(): row.crc32 for row in rows}
 
     def _one(self, file: HubFile, known: dict[str, int]) -> File:
+        before = self._before.get(file.path)
+        if before is not None and self._app.blobs.exists(before.sha256):
+            self._moved(before.size_bytes)
+            kept = before
+        else:
+            kept = self._kept_here(file, known) or self._fetched(file)
+        self._kept(kept)
+        return kept
+
+    def _kept_here(self, file: HubFile, known: dict[str, int]) -> File | None:
+        """The file, where its content is here already: of another package, or of an attempt that failed."""
         if file.sha256 and self._app.blobs.exists(file.sha256):
             size_bytes = self._app.blobs.size(file.sha256)
             if not file.is_sized or size_bytes == file.size_bytes:
@@ -84,6 +105,9 @@ class Fetch:
                     crc32 = self._checksum(file.sha256)
                 self._moved(size_bytes)
                 return File(file.path, size_bytes, file.sha256, crc32, component_of(file.path))
+        return None
+
+    def _fetched(self, file: HubFile) -> File:
         staged = self._fetch(file)
         self.staged.append(staged)
         self._app.blobs.adopt(staged)

@@ -5,17 +5,27 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import Select, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from weighhouse.app import App
-from weighhouse.store.tables import Blob, Boot, CachedEvidence, LoginFailure, PackageFile, Token
+from weighhouse.registry.zips import sweep_zips
+from weighhouse.store.tables import Blob, Boot, CachedEvidence, Ingest, IngestFile, LoginFailure, PackageFile, Token
 
 GRACE = timedelta(hours=24)
 """How long bytes without a package are spared: an upload may be about to record them."""
 
 KEPT_EVIDENCE = timedelta(days=90)
 """How long an answer of a source that nobody asked for again is kept."""
+
+MAX_EVIDENCE_BYTES = 8 * 1024**3
+"""How much of them is kept; those go first that were not used for the longest time."""
+
+KEPT_INGESTS = timedelta(days=30)
+"""How long it can be looked up what came of an ingest."""
+
+# Of the files that an ingest under way keeps.
+_FETCHED = select(IngestFile.sha256).join(Ingest, Ingest.id == IngestFile.ingest_id).where(Ingest.finished_at.is_(None))
 
 _BATCH = 200
 
@@ -41,14 +51,25 @@ def sweep(app: App, *, grace: timedelta = GRACE) -> int:
     before = datetime.now(UTC) - grace
     swept = sweep_idle(app, grace=grace) + _sweep_unrecorded(app, before)
     app.blobs.sweep_staging(before)
+    sweep_zips(app, before)
     with app.db.write() as tx:
         tx.execute(delete(Token).where(Token.expires_at < func.now() - timedelta(days=1)))
         tx.execute(delete(LoginFailure).where(LoginFailure.failed_at < func.now() - timedelta(hours=1)))
         tx.execute(delete(CachedEvidence).where(CachedEvidence.used_at < func.now() - KEPT_EVIDENCE))
+        tx.execute(delete(CachedEvidence).where(CachedEvidence.key.in_(_excess_evidence())))
+        tx.execute(delete(Ingest).where(Ingest.finished_at < func.now() - KEPT_INGESTS))
         tx.execute(delete(Boot).where(Boot.seen_at < func.now() - timedelta(days=7)))
     if swept:
         _log.info("swept %d blobs", swept)
     return swept
+
+
+def _excess_evidence() -> Select[tuple[str]]:
+    """Keys of the answers that do not fit, counted from the one used last. Lengths are read without the values."""
+    newest_first = (CachedEvidence.used_at.desc(), CachedEvidence.key)
+    total = func.sum(func.octet_length(CachedEvidence.value)).over(order_by=newest_first).label("total")
+    counted = select(CachedEvidence.key, total).subquery()
+    return select(counted.c.key).where(counted.c.total > MAX_EVIDENCE_BYTES)
 
 
 def sweep_idle(app: App, *, grace: timedelta = timedelta()) -> int:
@@ -105,6 +126,7 @@ def _sweep_unrecorded(app: App, before: datetime) -> int:
     for batch in _batches(bytes.fromhex(sha256) for sha256, _ in app.blobs.list(before)):
         with app.db.read() as tx:
             known = set(tx.scalars(select(Blob.sha256).where(Blob.sha256.in_(batch))).all())
+            known |= set(tx.scalars(_FETCHED.where(IngestFile.sha256.in_(batch))).all())
         for sha256 in sorted(set(batch) - known):
             swept += _remove_unrecorded(app, sha256)
     return swept
@@ -117,11 +139,14 @@ def _remove_unrecorded(app: App, sha256: bytes) -> bool:
     try:
         with app.db.write() as tx:
             if tx.scalar(claim) is not None:
-                app.blobs.delete(sha256.hex())
-                removed = True
+                # An ingest may take longer than the grace, and another may be at the same file.
+                if tx.scalar(_FETCHED.where(IngestFile.sha256 == sha256).limit(1)) is None:
+                    app.blobs.delete(sha256.hex())
+                    removed = True
                 raise _Undo
     except _Undo:
-        _log.info("removed unrecorded blob %s", sha256.hex())
+        if removed:
+            _log.info("removed unrecorded blob %s", sha256.hex())
     return removed
 
 

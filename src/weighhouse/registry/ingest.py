@@ -4,14 +4,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from weighhouse.app import App
 from weighhouse.registry.audit import record
 from weighhouse.registry.evaluate import Weighing, weigh_subject
-from weighhouse.registry.evidence import Subject
 from weighhouse.registry.evidence_cache import DatabaseCache
-from weighhouse.registry.fetch import Fetch, Moved
+from weighhouse.registry.fetch import Fetch
 from weighhouse.registry.housekeeping import forget_unrecorded
+from weighhouse.registry.outages import look_again
 from weighhouse.registry.record import Recorded, Submission, record_package, require_publishable
+from weighhouse.registry.subject import Subject
 from weighhouse.registry.upload import UploadTooLarge
 from weighhouse.rules.errors import Away, Invalid, RegistryError, TooLarge
 from weighhouse.rules.evidence import Missing, Reason
@@ -29,14 +32,11 @@ from weighhouse.sources.hub import HubRevision, HubSource, NotThere
 from weighhouse.sources.hub_answers import HubFile
 from weighhouse.sources.hub_download import Damaged, HubFiles
 from weighhouse.sources.outbound import Outbound
-from weighhouse.store import jobs
 
 MAX_FILES = 50_000
 COMMIT_CHARACTERS = 12
 """Of the commit, in the version that a model gets when nobody says another."""
 
-_AGAIN_AFTER_MINUTES = 60
-_OUTAGES = frozenset({Reason.UNREACHABLE, Reason.RATE_LIMITED, Reason.TIMEOUT})
 _NOT_FOR_US = frozenset({Reason.FORBIDDEN, Reason.NO_TOKEN})
 
 
@@ -106,11 +106,50 @@ class Ingested:
     left_out: Sequence[str]
 
 
-def ingest_model(app: App, caller: Caller, wanted: Wanted, *, moved: Moved | None = None) -> Ingested:
-    """Fetches a model from the hub, weighs it, and makes it a package when it passes the gate.
+class Watch:
+    """Is told how an ingest goes on, and may raise to end it; this one takes no notice."""
 
-    Args:
-        moved: Is told of bytes that arrived.
+    def before(self) -> Mapping[str, File]:
+        """Files that an earlier attempt kept, by path."""
+        return {}
+
+    def found(self, files: Sequence[HubFile]) -> None:
+        """These files are going to be fetched."""
+
+    def moved(self, count: int) -> None:
+        """So many bytes arrived; told by several threads."""
+
+    def kept(self, file: File) -> None:
+        """A file is whole and kept; told by several threads."""
+
+    def fetched(self) -> None:
+        """All files are there and are going to be weighed."""
+
+    def refused(self) -> None:
+        """The model does not pass; what was kept is about to go."""
+
+    def admitted(self, tx: Session, ingested: Ingested) -> None:
+        """The model becomes a package, in this transaction."""
+
+
+def pin(app: App, caller: Caller, wanted: Wanted) -> Wanted:
+    """The same with the commit that it is now, and with its name and version; it could be published this moment.
+
+    Raises:
+        As `ingest_model`, of what is known before a file is fetched.
+    """
+    caller.require(Permission.UPLOAD)
+    model = _model(app, wanted)
+    revision = _resolve(app, model)
+    name = check_name(wanted.name or model.id)
+    version = check_version(wanted.version or revision.sha[:COMMIT_CHARACTERS])
+    with app.db.read() as tx:
+        require_publishable(tx, caller, name, version)
+    return replace(wanted, revision=revision.sha, name=name, version=version)
+
+
+def ingest_model(app: App, caller: Caller, wanted: Wanted, *, watch: Watch | None = None) -> Ingested:
+    """Fetches a model from the hub, weighs it, and makes it a package when it passes the gate.
 
     Raises:
         PermissionMissing: The caller may not upload.
@@ -128,20 +167,40 @@ def ingest_model(app: App, caller: Caller, wanted: Wanted, *, moved: Moved | Non
     with app.db.read() as tx:
         require_publishable(tx, caller, name, version)
     files, left_out = choose_files(app, revision, all_weights=wanted.all_weights)
+    watch = watch or Watch()
+    watch.found(files)
     token = _token(app)
     with (
         Outbound(app.settings.hf_endpoint, token=token) as out,
-        Fetch(app, HubFiles(out, model.id, revision.sha), moved=moved) as fetch,
+        Fetch(
+            app, HubFiles(out, model.id, revision.sha), moved=watch.moved, kept=watch.kept, before=watch.before()
+        ) as fetch,
     ):
         kept = _fetched(fetch, files)
+        watch.fetched()
         submission = _submission(app, wanted, revision, name, version, kept)
         weighing = weigh_subject(app, _subject(submission))
         decision = _decide(app, weighing)
         if decision.outcome == "refuse":
+            watch.refused()
             raise _refused(app, caller, submission, decision, weighing)
-        recorded = record_package(app, caller, submission, fetch.staged, weighing=weighing)
-    _look_again(app, recorded, decision)
-    return Ingested(recorded, decision, revision.sha, left_out)
+
+        def ingested(recorded: Recorded) -> Ingested:
+            return Ingested(recorded, decision, revision.sha, left_out)
+
+        def admit(tx: Session, recorded: Recorded) -> None:
+            watch.admitted(tx, ingested(recorded))
+            look_again(tx, recorded.package.id, weighing.results.values())
+
+        recorded = record_package(
+            app,
+            caller,
+            submission,
+            fetch.staged,
+            weighing=weighing,
+            also=admit,
+        )
+    return ingested(recorded)
 
 
 def choose_files(app: App, revision: HubRevision, *, all_weights: bool) -> tuple[Sequence[HubFile], Sequence[str]]:
@@ -283,14 +342,6 @@ def _refused(app: App, caller: Caller, submission: Submission, decision: Decisio
             tx, caller, "refuse model", f"model {submission.model_id}", failing=refused.failing, scores=refused.scores
         )
     return refused
-
-
-def _look_again(app: App, recorded: Recorded, decision: Decision) -> None:
-    """What an outage kept from being judged is judged when it may be over."""
-    if any(one.reason_code in _OUTAGES for one in decision.unknown):
-        package_id = str(recorded.package.id)
-        with app.db.write() as tx:
-            jobs.enqueue(tx, jobs.EVALUATE, lock=package_id, after_minutes=_AGAIN_AFTER_MINUTES, package_id=package_id)
 
 
 def _shown(decision: Decision, weighing: Weighing) -> Iterator[Mapping[str, Any]]:

@@ -14,6 +14,7 @@ from weighhouse.registry.audit import record
 from weighhouse.registry.housekeeping import sweep_blobs
 from weighhouse.registry.paging import Page, page_of
 from weighhouse.registry.visible import PackageNotFound, find_package, is_visible_to
+from weighhouse.registry.zips import remove_zips, zip_keys
 from weighhouse.rules.errors import Away, Conflict
 from weighhouse.rules.permissions import Caller, Permission
 from weighhouse.store.blobs import package_key
@@ -111,9 +112,10 @@ def describe_package(tx: Session, caller: Caller, package_id: UUID) -> Descripti
     )
 
 
-def storage_path(package: Package) -> str:
+def storage_path(app: App, package: Package) -> str:
     """The address of a package's ZIP in the store."""
-    return f"local:///{package_key(package.name, package.version)}"
+    key = package_key(package.name, package.version)
+    return app.zips.location(key) if app.zips is not None else f"local:///{key}"
 
 
 def list_files(
@@ -170,6 +172,7 @@ def delete_package(app: App, caller: Caller, package_id: UUID, *, release: bool 
     caller.require(Permission.ADMIN)
     with app.db.write() as tx:
         package = find_package(tx, caller, package_id, lock=True)
+        zips = zip_keys(tx, package_id)
         blobs = tx.scalars(select(PackageFile.sha256).where(PackageFile.package_id == package_id).distinct()).all()
         tx.execute(delete(Package).where(Package.id == package_id))
         if release:
@@ -180,6 +183,7 @@ def delete_package(app: App, caller: Caller, package_id: UUID, *, release: bool 
             )
         record(tx, caller, "delete package", f"package {package.name} {package.version}", release=release)
     try:
+        remove_zips(app, zips)
         sweep_blobs(app, blobs)
     except Away as away:
         _log.warning("deleted %s %s, its files wait for the next sweep: %s", package.name, package.version, away)

@@ -1,6 +1,6 @@
 """The one transaction that makes an upload a package: name, version, blobs, files, texts, parents, job."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -13,6 +13,7 @@ from weighhouse.app import App
 from weighhouse.registry.accounts import TokenRefused
 from weighhouse.registry.audit import record
 from weighhouse.registry.evaluate import Weighing, record_weighing
+from weighhouse.registry.zips import WHOLE, request_zip
 from weighhouse.rules import manifest
 from weighhouse.rules.errors import Away, Conflict, Denied
 from weighhouse.rules.lookalikes import Lookalike, compare, lookalike_key, swapped_key
@@ -121,13 +122,20 @@ class FileGone(Away):
 
 
 def record_package(
-    app: App, caller: Caller, submission: Submission, staged: Sequence[Staged], *, weighing: Weighing | None = None
+    app: App,
+    caller: Caller,
+    submission: Submission,
+    staged: Sequence[Staged],
+    *,
+    weighing: Weighing | None = None,
+    also: Callable[[Session, Recorded], None] | None = None,
 ) -> Recorded:
     """Makes the submission a package; before the commit nobody sees any of it, afterwards everybody all of it.
 
     Args:
         staged: The bytes of its files, adopted, and not discarded before this returns; none for a file that is kept already.
         weighing: Its evaluation, when that came first; else a job is asked for one.
+        also: Writes what becomes true together with the package.
 
     Raises:
         NameOwned, NamespaceOwned: The name belongs to somebody else.
@@ -155,6 +163,11 @@ def record_package(
                 record_weighing(tx, package.id, 0, weighing)
             action = "upload package" if submission.source_revision is None else "ingest package"
             record(tx, caller, action, f"package {name} {submission.version}")
+            if app.zips is not None:
+                request_zip(tx, package, WHOLE)
+            recorded = Recorded(package, lookalikes)
+            if also is not None:
+                also(tx, recorded)
     except NameConfusing as refused:
         _audit_refusal(app, caller, submission.name, refused)
         raise
@@ -162,7 +175,7 @@ def record_package(
         if broken_constraint(error) in {"fk_packages_uploader_id", "fk_package_names_owner_id"}:
             raise TokenRefused from error
         raise
-    return Recorded(package, lookalikes)
+    return recorded
 
 
 def require_publishable(tx: Session, caller: Caller, name: PackageName, version: str) -> None:

@@ -24,8 +24,8 @@ class ResetForbidden(Denied):
 # Audit log, request logs and blobs stay: the first two say what happened, the sweep takes the last.
 # Tables are locked in this order, which is that of an upload, so that neither waits for what the other holds.
 _EMPTY = text(
-    "TRUNCATE package_names, taken_versions, packages, listed_names, files, package_texts, evaluations, metrics, "
-    "lineage, ratings, download_history, download_counts, package_confusion_audit"
+    "TRUNCATE package_names, taken_versions, packages, listed_names, ingests, ingest_files, files, package_texts, "
+    "evaluations, metrics, lineage, ratings, download_history, download_counts, zips, package_confusion_audit"
 )
 _ATTEMPTS = 3
 
@@ -68,7 +68,8 @@ def _start_anew(tx: Session, caller: Caller, name: str, password_hash: str) -> N
     admin.username, admin.username_key = name, func.lower(name)
     admin.password_hash = password_hash
     tx.execute(
-        text("DELETE FROM procrastinate_jobs WHERE status = 'todo' AND task_name = :task"), {"task": jobs.EVALUATE}
+        text("DELETE FROM procrastinate_jobs WHERE status = 'todo' AND task_name = ANY(:tasks)"),
+        {"tasks": [jobs.COMPOSE, jobs.EVALUATE, jobs.INGEST, jobs.LOOK_AGAIN]},
     )
     jobs.enqueue(tx, jobs.SWEEP)
     record(tx, caller, "reset registry", "registry")

@@ -21,6 +21,11 @@ class PackageNotFound(NotFound):
         super().__init__(f"There is no package {package_id}. POST /packages finds packages by name.")
 
 
+def is_quarantined(package: Package) -> bool:
+    """Whether a package is unsafe, and no admin released it."""
+    return package.verdict == "unsafe" and package.released_at is None
+
+
 def is_listed() -> ColumnElement[bool]:
     """Whether a package stands in search: not in quarantine, or released from it."""
     return (Package.verdict != "unsafe") | Package.released_at.is_not(None)

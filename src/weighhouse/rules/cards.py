@@ -96,7 +96,7 @@ class Card:
         return [link for section in self.sections for link in section.links]
 
 
-@lru_cache(maxsize=16)  # several metrics read the same card, and reading is pure
+@lru_cache(maxsize=128)  # several metrics read the same card, and reading is pure
 def read_card(text: str) -> Card:
     """The card that `text` (YAML front matter and Markdown) holds. Any text is a card.
 

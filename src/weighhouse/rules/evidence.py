@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, Literal, Protocol
 
 from weighhouse.rules.manifest import File
+from weighhouse.rules.trial import Trial
 
 
 class Reason(StrEnum):
@@ -301,6 +302,9 @@ class Evidence(Protocol):
 
     def undefined_names(self, program: str) -> Sequence[str]:
         """Names a program uses and never binds, each once, in order of appearance; builtins are bound."""
+
+    def try_out(self, program: str) -> Trial | None:
+        """How a program ends in the sandbox, the package beside it; `None` where this package's programs are not run."""
 
     def parents(self) -> Sequence[Parent]:
         """Direct parents in the order in which the files name them; empty when nothing names one."""

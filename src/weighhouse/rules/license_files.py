@@ -33,10 +33,13 @@ class LicenseFiles:
     paths: Sequence[str]
 
 
-def read_license_files(evidence: Evidence, files: Sequence[File]) -> LicenseFiles:
+def read_license_files(evidence: Evidence, files: Sequence[File], *, linked: str | None = None) -> LicenseFiles:
     """The license files among `files`, nearest the root first, read and put together.
 
     Several in one folder are a choice when each is named for its license (`LICENSE-MIT`), and hold together otherwise.
+
+    Args:
+        linked: The file that the card names as the license's text, whatever its own name says.
 
     Raises:
         Missing: A file could not be read.
@@ -45,7 +48,7 @@ def read_license_files(evidence: Evidence, files: Sequence[File]) -> LicenseFile
     ours = [file.path for file in ordered if _VENDORED.isdisjoint(PurePosixPath(file.path).parts[:-1])]
     found: dict[str, License] = {}
     with_text: list[str] = []
-    for path in [path for path in ours if is_license_text(path)][:MAX_LICENSE_FILES]:
+    for path in [path for path in ours if path == linked or is_license_text(path)][:MAX_LICENSE_FILES]:
         text = _head(evidence, path, MAX_TEXT_CHARACTERS)
         if terms := recognise(text):
             found[path] = terms

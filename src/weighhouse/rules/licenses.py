@@ -5,6 +5,7 @@ section 5.
 """
 
 import re
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -260,8 +261,17 @@ def _from_expression(raw: str) -> License:
     return License(raw, "named", branches) if branches else unreadable
 
 
-@cache
+_licensing_guard = threading.Lock()
+
+
 def _licensing() -> Any:
+    # It takes a quarter of a second to make, and metrics that start together would each make one.
+    with _licensing_guard:
+        return _made_licensing()
+
+
+@cache
+def _made_licensing() -> Any:
     return get_spdx_licensing()
 
 

@@ -173,6 +173,25 @@ def variant_name(components: Collection[Component]) -> str:
     return f"{'-'.join(asked) if 0 < len(asked) < len(ASKABLE) else 'package'}.zip"
 
 
+def components_of(variant: str) -> tuple[Component, ...]:
+    """The components that the file name of a ZIP asks for; none for the whole package.
+
+    >>> [str(component) for component in components_of("weights-code.zip")], components_of("package.zip")
+    (['weights', 'code'], ())
+    """
+    named = variant.removesuffix(".zip").split("-")
+    return tuple(component for component in ASKABLE if component.value in named)
+
+
+def is_variant_name(text: str) -> bool:
+    """Whether this is what the ZIP of a package, or of some of its components, is called.
+
+    >>> is_variant_name("weights-code.zip"), is_variant_name("code-weights.zip")
+    (True, False)
+    """
+    return variant_name(components_of(text)) == text
+
+
 def in_order(files: Iterable[File]) -> tuple[File, ...]:
     """`files` by the bytes of their paths, the order that digests and ZIPs use."""
     # UTF-8 keeps the order of code points, so text sorts as its bytes would.

@@ -24,12 +24,13 @@ from weighhouse.rules.evidence import (
 )
 from weighhouse.rules.manifest import File, digest
 from weighhouse.rules.parents import ParentRef, files_to_read, parent_references
+from weighhouse.rules.trial import Trial
 from weighhouse.rules.url_file import named_in
 from weighhouse.rules.urls import hub_id
 from weighhouse.sources.bundled_data import bundled_datasets
 from weighhouse.sources.claims import card_claims, eval_file_claims
 from weighhouse.sources.files import PackageFiles, Read
-from weighhouse.sources.hub_parents import hub_texts, with_hub_facts
+from weighhouse.sources.hub_parents import MAX_TEXTS, hub_texts, with_hub_facts
 from weighhouse.sources.lint import undefined_names
 from weighhouse.sources.once import Once
 from weighhouse.sources.package_code import package_code
@@ -48,6 +49,9 @@ class Hub(Protocol):
     """What can be asked of the hub about one id; every call answers, or raises `Missing`."""
 
     def model(self, model_id: str) -> HubModel: ...
+
+    def listed(self, model_id: str) -> HubModel:
+        """The facts that one question tells: no parameters, bases and results."""
 
     def card(self, model_id: str) -> str:
         """The model's card, `""` when it has none."""
@@ -84,6 +88,9 @@ class NoHub:
     """The hub of a server that does not ask it."""
 
     def model(self, model_id: str) -> HubModel:
+        raise _not_asked(model_id)
+
+    def listed(self, model_id: str) -> HubModel:
         raise _not_asked(model_id)
 
     def card(self, model_id: str) -> str:
@@ -137,6 +144,8 @@ class PackageSources:
         read: Bytes of a blob by SHA-256, start and length.
         look_up: What the registry knows of each parent that the files name.
         hub_endpoint: The hub whose addresses count beside the public ones.
+        try_out: How a program ends in the sandbox; left out where none of this package is run.
+        max_hub_texts: How many configuration files the package lacks and the hub is asked for.
         known_datasets: Ids that count as named, by inference, when the card's text names them and nothing else names any.
     """
 
@@ -153,7 +162,9 @@ class PackageSources:
         hub: Hub | None = None,
         repositories: Repositories | None = None,
         hub_endpoint: str = PUBLIC_HUB,
+        max_hub_texts: int = MAX_TEXTS,
         known_datasets: Sequence[str] = (),
+        try_out: Callable[[str], Trial] | None = None,
     ) -> None:
         self.name = name
         self.model_url = model_url or None
@@ -165,7 +176,9 @@ class PackageSources:
         self._hub: Hub = hub or NoHub()
         self._repositories: Repositories = repositories or NoRepositories()
         self._hub_endpoint = hub_endpoint
+        self._max_hub_texts = max_hub_texts
         self._known_datasets = known_datasets
+        self._try_out = try_out
         self._once = Once()
         self._package = Source("package", digest(files))
         self._touched = {self._package}
@@ -224,6 +237,10 @@ class PackageSources:
 
     def undefined_names(self, program: str) -> Sequence[str]:
         return self._once.get(("undefined", program), lambda: undefined_names(program))
+
+    def try_out(self, program: str) -> Trial | None:
+        run = self._try_out
+        return None if run is None else self._once.get(("trial", program), lambda: run(program))
 
     def parents(self) -> Sequence[Parent]:
         return self._once.get("parents", self._find_parents)
@@ -389,7 +406,7 @@ class PackageSources:
         except Missing:
             # Without the list of its files nothing says that there is one to be read.
             return {}
-        return hub_texts(self._hub, model, (file.path for file in self._files.all))
+        return hub_texts(self._hub, model, (file.path for file in self._files.all), limit=self._max_hub_texts)
 
 
 def _is_eval_file(path: str) -> bool:

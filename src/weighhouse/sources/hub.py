@@ -23,7 +23,7 @@ from weighhouse.sources.once import Once
 from weighhouse.sources.outbound import Answer, Outbound, Query
 
 MAX_TEXT_BYTES = 1024 * 1024
-MAX_CACHED_BYTES = 4 * 1024 * 1024
+MAX_FIXED_BYTES = 4 * 1024 * 1024
 COMMIT_PAGES = 3
 
 # `expand` and `blobs` exclude each other, so the facts of a model take two questions.
@@ -92,6 +92,14 @@ class HubSource:
             Missing: They could not be had; `no_evidence` when the hub has no such model.
         """
         return self._once.get(("model", model_id), lambda: self._model(model_id))
+
+    def listed(self, model_id: str) -> HubModel:
+        """The facts of a model that one question tells: its files and license, not its parameters, bases and results.
+
+        Raises:
+            Missing: As for `model`.
+        """
+        return self._once.get(("listed", model_id), lambda: model_of(model_id, self._info(model_id), {}))
 
     def card(self, model_id: str) -> str:
         """The model's card at its commit; `""` when it has none, or when there is no such model.
@@ -258,7 +266,7 @@ class HubSource:
         if answer.status == 304 and kept is not None:
             return Answer(200, answer.headers, kept[1])
         etag = answer.headers.get("etag")
-        if answer.status == 200 and etag and len(answer.body) <= MAX_CACHED_BYTES:
+        if answer.status == 200 and etag:
             self._cache.put(key, etag[:400], answer.body)
         return answer
 
@@ -269,7 +277,7 @@ class HubSource:
         *,
         of: str = "",
         absent: Container[int] = _NO_FILE,
-        max_bytes: int = MAX_CACHED_BYTES,
+        max_bytes: int = MAX_FIXED_BYTES,
         keeps_link: bool = False,
     ) -> Answer:
         """The answer to a question about one commit: it never changes, so it is asked once.

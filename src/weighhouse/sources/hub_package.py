@@ -14,8 +14,8 @@ from weighhouse.sources.gather import Hub, NamedBy
 from weighhouse.sources.hub import HubRevision
 from weighhouse.sources.hub_answers import HubFile
 
-# With the card, the facts and the datasets it stays within the calls of one evaluation.
-MAX_FILES = 3
+MAX_FILES = 4
+"""With the card, the facts, the datasets and GitHub they stay within the calls of one evaluation."""
 
 _RESULTS = ("all_results.json", "eval_results.json", "test_results.json")
 # The file exists, and is not for us: then it is as if the list did not name it.
@@ -33,6 +33,9 @@ class OnlyHub:
 
     def __init__(self, hub: RevisionHub) -> None:
         self._hub = hub
+
+    def listed(self, model_id: str) -> HubModel:
+        return self._hub.listed(model_id)
 
     def card(self, model_id: str) -> str:
         """The model's card, `""` when it has none.
@@ -81,13 +84,13 @@ def hub_package(hub: RevisionHub, model_id: str) -> LooseFiles:
 
 
 def small_files(listed: Iterable[HubFile]) -> Sequence[HubFile]:
-    """At most three files worth a question: a license, a configuration that can name a parent, results."""
+    """At most four files worth a question: a license, two configurations that can name a parent, results."""
     by_path = {file.path: file for file in listed if 0 < file.size_bytes <= MAX_TEXT_BYTES}
     ordered = sorted(by_path, key=lambda path: (path.count("/"), path))
     licenses = [path for path in ordered if "/" not in path and is_license_text(path)]
     results = [path for path in ordered if path.startswith(".eval_results/") and path.endswith((".yaml", ".yml"))]
     results += [path for path in ordered if PurePosixPath(path).name in _RESULTS]
-    chosen = [*licenses[:1], *files_to_read(ordered)[:1], *results[:1]]
+    chosen = [*licenses[:1], *files_to_read(ordered)[:2], *results[:1]]
     return [by_path[path] for path in chosen]
 
 

@@ -1,6 +1,6 @@
 """What the hub adds about parents: configuration files that the package lacks, and facts of parents not registered here."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Protocol
@@ -11,7 +11,7 @@ from weighhouse.rules.weights import smallest, variants_by_size
 
 MAX_TEXTS = 3
 MAX_LOOKS = 2
-"""Parents that the hub is asked about."""
+"""Parents that the hub is asked about: one question each, and one more for the first whose size is wanted."""
 
 
 class ModelHub(Protocol):
@@ -19,37 +19,46 @@ class ModelHub(Protocol):
 
     def model(self, model_id: str) -> HubModel: ...
 
+    def listed(self, model_id: str) -> HubModel:
+        """The facts of a model that one question tells: its files and license, not its parameters."""
+
     def text(self, model_id: str, path: str) -> str | None: ...
 
 
-def hub_texts(hub: ModelHub, model: HubModel, paths: Iterable[str]) -> Mapping[str, str]:
+def hub_texts(hub: ModelHub, model: HubModel, paths: Iterable[str], *, limit: int = MAX_TEXTS) -> Mapping[str, str]:
     """Configuration files of the model that can name a parent and have no namesake among the package's `paths`.
+
+    Args:
+        limit: How many are asked for.
 
     Raises:
         Missing: One of them could not be had.
     """
     names = {PurePosixPath(path).name for path in paths}
     wanted = [path for path in files_to_read(model.file_sizes) if PurePosixPath(path).name not in names]
-    texts = {path: hub.text(model.id, path) for path in wanted[:MAX_TEXTS]}
+    texts = {path: hub.text(model.id, path) for path in wanted[:limit]}
     return {path: text for path, text in texts.items() if text is not None}
 
 
 def with_hub_facts(hub: ModelHub, parents: Sequence[Parent]) -> Sequence[Parent]:
     """The parents, with the license and the size that the hub knows where this registry knows none."""
     looks = 0
+    is_weighed = False
     completed = []
     for parent in parents:
-        lacks = not parent.license or (parent.relation == "adapter" and parent.weights_bytes is None)
-        if lacks and not parent.closes_cycle and looks < MAX_LOOKS:
+        lacks_size = parent.relation == "adapter" and parent.weights_bytes is None
+        if (lacks_size or not parent.license) and not parent.closes_cycle and looks < MAX_LOOKS:
             looks += 1
-            parent = _completed(hub, parent)
+            # Parameters tell a decoy among the weights; they are a question more, and one size is enough.
+            parent = _completed(parent, hub.model if lacks_size and not is_weighed else hub.listed)
+            is_weighed = is_weighed or lacks_size
         completed.append(parent)
     return completed
 
 
-def _completed(hub: ModelHub, parent: Parent) -> Parent:
+def _completed(parent: Parent, look: Callable[[str], HubModel]) -> Parent:
     try:
-        model = hub.model(parent.name)
+        model = look(parent.name)
     except Missing:
         # Unknown stays unknown: the metrics say so, and none of them takes it for an absence.
         return parent

@@ -14,7 +14,7 @@ from weighhouse.rules.code_urls import CodePlace, code_place, host_of
 from weighhouse.rules.evidence import Changeset, Changesets, CodeTree, Contributors, History, Missing, Reason, Source
 from weighhouse.rules.repositories import GITHUB_HOSTS
 from weighhouse.sources import repository_facts, reviews
-from weighhouse.sources.addresses import checked_addresses, is_proxied, place_of
+from weighhouse.sources.addresses import place_of
 from weighhouse.sources.budget import Budget
 from weighhouse.sources.cache import Cache, NoCache
 from weighhouse.sources.git import Access, cloned, head_of
@@ -74,7 +74,7 @@ class GitRepositories:
         self._cache: Cache = cache or NoCache()
         self._budget = budget or Budget()
         self._is_local = is_local
-        self._github = GitHub(self._api_url, token, store=self._cache)
+        self._github = GitHub(self._api_url, token, store=self._cache, budget=self._budget)
         self._asking = reviews.Asking(self._github, self._budget)
         self._once = Once()
 
@@ -159,9 +159,6 @@ class GitRepositories:
         place = code_place(code_url, api_url=self._api_url)
         if place is None:
             raise _elsewhere(code_url, self._api_url)
-        if not is_proxied(self._api_url):
-            own = place_of(self._api_url)
-            checked_addresses(*own, own={own})
         document = self._asking.object(place.repository.path)
         if document is None:
             raise Missing(
@@ -183,8 +180,14 @@ class GitRepositories:
         if kept := self._kept(found, head):
             return kept
         is_blobless = found.size_bytes > BLOBLESS_BYTES
-        with cloned(found.clone_url, access, is_blobless=is_blobless, deadline=deadline) as clone:
-            facts = read_facts(clone, found.folder)
+        try:
+            with cloned(found.clone_url, access, is_blobless=is_blobless, deadline=deadline) as clone:
+                facts = read_facts(clone, found.folder)
+        except Missing as missing:
+            if missing.reason is not Reason.TOO_LARGE:
+                raise
+            # It will be as large at the next evaluation: the minute that the clone took is not spent again.
+            facts = repository_facts.unread(head, missing)
         packed = repository_facts.pack(facts)
         if packed and facts.head:
             self._cache.put(_key(found, facts.head), None, packed)

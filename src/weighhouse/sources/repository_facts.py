@@ -9,18 +9,20 @@ from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
 from weighhouse.rules.code_files import MAX_PROGRAM_BYTES, programs_to_read
-from weighhouse.rules.evidence import Change, CodeTree, Commit, Missing, Source
+from weighhouse.rules.evidence import Change, CodeTree, Commit, Missing, Reason, Source
 from weighhouse.sources import git_reading
 from weighhouse.sources.git import Clone
 from weighhouse.sources.git_reading import FirstParentCommit
 from weighhouse.sources.package_code import code_tree, extras_to_read
 
-KEPT_BYTES = 4 * 1024 * 1024
-"""Facts that pack into no more are kept between evaluations."""
+KEPT_BYTES = 64 * 1024 * 1024
+"""Facts that pack into no more are kept between evaluations; 10,000 commits and 400 programs take a tenth of it."""
 
 PART_SECONDS = 15.0
 
-_LAYOUT = 1
+_LAYOUT = 2
+_LASTING = Reason.TOO_LARGE
+"""What is so for good at one commit. What was too slow today may be quick enough tomorrow."""
 _KINDS: Sequence[Literal["created", "changed", "renamed", "deleted"]] = ("created", "changed", "renamed", "deleted")
 
 T = TypeVar("T")
@@ -95,17 +97,19 @@ def _in_time(clone: Clone) -> Clone:
 
 
 def pack(facts: RepositoryFacts) -> bytes | None:
-    """The facts as bytes; `None` for those that are too large to keep, or not whole."""
-    if isinstance(facts.commits, Missing) or isinstance(facts.changesets, Missing) or facts.tree_missing:
+    """The facts as bytes; `None` for those that are too large to keep, or that lack what another try might bring."""
+    parts = (facts.commits, facts.changesets, facts.tree_missing)
+    if any(isinstance(part, Missing) and part.reason is not _LASTING for part in parts):
         return None
     document = {
         "layout": _LAYOUT,
         "head": facts.head,
-        "commits": [
-            [one.author, one.email, int(one.at.timestamp()), [_packed(change) for change in one.changes]]
-            for one in facts.commits
-        ],
-        "changesets": [[one.sha, one.author, one.email, one.lines] for one in facts.changesets],
+        "commits": _packed_or_missing(
+            facts.commits,
+            lambda one: [one.author, one.email, int(one.at.timestamp()), [_packed(change) for change in one.changes]],
+        ),
+        "changesets": _packed_or_missing(facts.changesets, lambda one: [one.sha, one.author, one.email, one.lines]),
+        "tree_missing": _packed_missing(facts.tree_missing) if facts.tree_missing else None,
         "sizes": dict(facts.sizes),
         "texts": dict(facts.texts),
         "lines_known": facts.lines_known,
@@ -122,11 +126,9 @@ def unpack(packed: bytes) -> RepositoryFacts | None:
             return None
         return RepositoryFacts(
             head=document["head"],
-            commits=[
-                Commit(author, email, datetime.fromtimestamp(at, UTC), [_unpacked(change) for change in changes])
-                for author, email, at, changes in document["commits"]
-            ],
-            changesets=[FirstParentCommit(*one) for one in document["changesets"]],
+            commits=_unpacked_or_missing(document["commits"], _unpacked_commit),
+            changesets=_unpacked_or_missing(document["changesets"], lambda one: FirstParentCommit(*one)),
+            tree_missing=_unpacked_missing(document["tree_missing"]) if document["tree_missing"] else None,
             sizes=document["sizes"],
             texts=document["texts"],
             lines_known=document["lines_known"],
@@ -167,6 +169,32 @@ def _or_missing(read: Callable[[], T]) -> T | Missing:
         return read()
     except Missing as missing:
         return missing
+
+
+def unread(head: str, missing: Missing) -> RepositoryFacts:
+    """The facts of a commit of which nothing could be read."""
+    return RepositoryFacts(head, commits=missing, changesets=missing, tree_missing=missing)
+
+
+def _packed_or_missing(part: Sequence[T] | Missing, pack_one: Callable[[T], list[Any]]) -> object:
+    return _packed_missing(part) if isinstance(part, Missing) else [pack_one(one) for one in part]
+
+
+def _unpacked_or_missing(packed: Any, unpack_one: Callable[[list[Any]], T]) -> Sequence[T] | Missing:
+    return _unpacked_missing(packed) if isinstance(packed, dict) else [unpack_one(one) for one in packed]
+
+
+def _packed_missing(missing: Missing) -> dict[str, str]:
+    return {"reason": missing.reason, "advice": missing.advice}
+
+
+def _unpacked_missing(packed: Mapping[str, str]) -> Missing:
+    return Missing(Reason(packed["reason"]), packed["advice"])
+
+
+def _unpacked_commit(packed: list[Any]) -> Commit:
+    author, email, at, changes = packed
+    return Commit(author, email, datetime.fromtimestamp(at, UTC), [_unpacked(change) for change in changes])
 
 
 def _packed(change: Change) -> list[Any]:

@@ -35,7 +35,11 @@ reviews(first: 100) { nodes { author { login __typename } state bodyText submitt
 
 
 class Asking:
-    """Questions to GitHub, each of which costs one call of an evaluation."""
+    """Questions to GitHub, whose answers have the shape that was asked for.
+
+    Args:
+        budget: That of the evaluation, which `github` takes its calls from.
+    """
 
     def __init__(self, github: GitHub, budget: Budget) -> None:
         self._github = github
@@ -47,7 +51,6 @@ class Asking:
         Raises:
             Missing: GitHub did not say, or answered something else.
         """
-        self._budget.take()
         found = self._github.get_json(path)
         if found is None or isinstance(found, dict):
             return found
@@ -59,7 +62,6 @@ class Asking:
         Raises:
             Missing: GitHub did not say, or answered something else.
         """
-        self._budget.take()
         found = self._github.get_json(f"{path}?{urlencode(query)}") or []
         if isinstance(found, list) and all(isinstance(one, dict) for one in found):
             return found
@@ -73,7 +75,6 @@ class Asking:
         """
         if not self._github.has_token:
             return None
-        self._budget.take()
         document = self._github.post({"query": query, "variables": variables})
         if document is None:
             return None

@@ -7,14 +7,25 @@ from sqlalchemy.orm import Session
 
 from weighhouse.store.database import driver_connection
 
+COMPOSE = "compose"
 EVALUATE = "evaluate"
+INGEST = "ingest"
+LOOK_AGAIN = "look again"
 SWEEP = "sweep"
+
+USUAL = "default"
+TRANSFERS = "transfers"
+"""The queue of jobs that move many bytes: they have places of their own in a worker, and never take an evaluation's."""
+ZIPS = "zips"
+"""The queue of jobs that wait while a bucket copies; a download waits for them for a moment, and no ingest delays them."""
 
 # Never opened: every job is added on the connection of a transaction of ours.
 _queue = procrastinate.App(connector=procrastinate.SyncPsycopgConnector())
 
 
-def enqueue(tx: Session, task: str, *, lock: str | None = None, after_minutes: int = 0, **arguments: Any) -> int:
+def enqueue(
+    tx: Session, task: str, *, queue: str = USUAL, lock: str | None = None, after_minutes: int = 0, **arguments: Any
+) -> int:
     """Adds a job that becomes visible when `tx` commits.
 
     Args:
@@ -29,5 +40,7 @@ def enqueue(tx: Session, task: str, *, lock: str | None = None, after_minutes: i
     """
     tx.flush()
     later = {"schedule_in": {"minutes": after_minutes}} if after_minutes else {}
-    task_of = _queue.configure_task(task, allow_unknown=True, lock=lock, connection=driver_connection(tx), **later)
+    task_of = _queue.configure_task(
+        task, allow_unknown=True, queue=queue, lock=lock, connection=driver_connection(tx), **later
+    )
     return task_of.defer(**arguments)

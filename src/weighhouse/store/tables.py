@@ -29,11 +29,14 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import DOUBLE_PRECISION, JSONB, TSVECTOR
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
+INGEST_STATES = ("waiting", "fetching", "weighing", "admitted", "refused", "failed", "cancelled")
+"""From the fourth on, an ingest has ended."""
 COMPONENTS = ("weights", "datasets", "code", "other")
 PERMISSIONS = ("search", "download", "upload", "admin")
 RELATIONS = ("finetune", "adapter", "merge", "quantized")
 STATUSES = ("evaluating", "evaluated", "failed")
 VERDICTS = ("safe", "suspicious", "unsafe", "unscanned")
+ZIP_STATES = ("building", "ready", "failed")
 
 
 def new_id() -> UUID:
@@ -245,6 +248,48 @@ class Package(Row):
     uploader: Mapped[User | None] = relationship(lazy="raise", viewonly=True)
 
 
+class Ingest(Row):
+    """A model that was asked for: how far it is on its way in from the hub, and what came of it."""
+
+    __tablename__ = "ingests"
+    __table_args__ = (
+        CheckConstraint(_one_of("state", INGEST_STATES), name="state"),
+        CheckConstraint(f"(finished_at IS NOT NULL) = ({_one_of('state', INGEST_STATES[3:])})", name="finished"),
+        Index("ix_ingests_finished", "finished_at"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    asker_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"), index=True)
+    wanted: Mapped[dict[str, Any]]
+    """What was asked for, with the commit that it was then."""
+    state: Mapped[str] = mapped_column(server_default="waiting")
+    files_total: Mapped[int | None]
+    files_done: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    bytes_total: Mapped[int | None] = mapped_column(BigInteger)
+    bytes_done: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    package_id: Mapped[UUID | None] = mapped_column(ForeignKey("packages.id", ondelete="SET NULL"), index=True)
+    outcome: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    """What the gate said of an admitted model; the problem of any other."""
+    asked_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    finished_at: Mapped[datetime | None]
+
+
+class IngestFile(Row):
+    """A file that an ingest keeps already: whoever goes on with it need not fetch it, and no sweep takes it meanwhile.
+
+    The rows go when the ingest ends.
+    """
+
+    __tablename__ = "ingest_files"
+    __table_args__ = (CheckConstraint("length(sha256) = 32", name="sha256"),)
+
+    ingest_id: Mapped[UUID] = mapped_column(ForeignKey("ingests.id", ondelete="CASCADE"), primary_key=True)
+    path: Mapped[str] = mapped_column(Text(collation="C"), primary_key=True)
+    sha256: Mapped[bytes] = mapped_column(index=True)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    crc32: Mapped[int] = mapped_column(BigInteger)
+
+
 class PackageText(Row):
     """What full text and regular expressions search. Beside `packages`, so that a new score rewrites no text index."""
 
@@ -413,6 +458,33 @@ class DownloadCount(Row):
 
     package_id: Mapped[UUID] = mapped_column(ForeignKey("packages.id", ondelete="CASCADE"), primary_key=True)
     downloads: Mapped[int] = mapped_column(BigInteger, server_default="0")
+
+
+class ComposedZip(Row):
+    """A ZIP that the bucket holds, or is about to. The row goes with its package, and the object goes after the row."""
+
+    __tablename__ = "zips"
+    __table_args__ = (
+        CheckConstraint(_one_of("state", ZIP_STATES), name="state"),
+        CheckConstraint("(state = 'ready') = (etag IS NOT NULL AND size_bytes IS NOT NULL)", name="ready"),
+        CheckConstraint("(state = 'failed') = (fault IS NOT NULL)", name="failed"),
+        CheckConstraint("upload_id IS NULL OR state = 'building'", name="upload"),
+    )
+
+    package_id: Mapped[UUID] = mapped_column(ForeignKey("packages.id", ondelete="CASCADE"), primary_key=True)
+    variant: Mapped[str] = mapped_column(Text(collation="C"), primary_key=True)
+    key: Mapped[str] = mapped_column(Text(collation="C"), unique=True)
+    state: Mapped[str]
+    size_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    etag: Mapped[str | None]
+    upload_id: Mapped[str | None]
+    """The multipart upload that composes it."""
+    fault: Mapped[str | None]
+    """Why it could not be composed."""
+    asked_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    """When a download last asked for it."""
+    changed_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    """When it got into its state."""
 
 
 class ConfusionAudit(Row):

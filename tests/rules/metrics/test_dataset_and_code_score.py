@@ -72,6 +72,12 @@ def test_the_dataset_half(datasets: list[DatasetFacts], score: float) -> None:
     assert weigh(datasets).score == score
 
 
+def test_an_inferred_dataset_is_marked_as_one() -> None:
+    result = weigh([dataset(named_by="inferred"), dataset(name="acme/words")])
+    assert result.inputs["inferred"] == ["acme/birds"]
+    assert result.reasons[0] == "acme/birds, inferred from the card's text, is a public dataset with a card"
+
+
 def test_a_dead_dataset_is_named_first() -> None:
     assert "dataset link is dead" in weigh([dataset(), dataset("dead", name="a/dead")]).reasons[0]
 

@@ -151,3 +151,52 @@ def test_scores_stay_in_range_and_a_parent_never_helps(declared: str, text: str,
     assert 0 <= inherited.score <= alone.score <= 1
     assert inherited == weigh(files, parents=[parent(one, f"a/{number}") for number, one in enumerate(parents)])
     assert 1 <= len(inherited.reasons) <= 5
+
+
+LINKED = "license_link: TERMS.txt\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "score"),
+    [
+        ({"README.md": card("other", LINKED), "TERMS.txt": MIT_TEXT}, 1.00),
+        ({"README.md": card("mit", LINKED), "TERMS.txt": GPL3}, 0.40),
+        ({"README.md": card("other", LINKED), "TERMS.txt": HOUSE}, 0.30),
+        # What is not there is not read, and no license.
+        ({"README.md": card("other", LINKED)}, 0.10),
+        ({"README.md": card("other", "license_link: https://hub.example/acme/tiny/blob/main/TERMS.txt\n")}, 0.10),
+        (
+            {
+                "README.md": card("other", "license_link: https://hub.example/acme/tiny/blob/main/TERMS.txt\n"),
+                "TERMS.txt": MIT_TEXT,
+            },
+            1.00,
+        ),
+        # The file of another model says nothing of this one.
+        (
+            {
+                "README.md": card("other", "license_link: https://hub.example/meta/base/blob/main/TERMS.txt\n"),
+                "TERMS.txt": MIT_TEXT,
+            },
+            0.10,
+        ),
+        ({"README.md": card("other", "license_link: https://www.apache.org/licenses/LICENSE-2.0\n")}, 0.90),
+        ({"README.md": "---\nlicense_link: https://opensource.org/license/mit\n---\n# T\n"}, 0.90),
+        # A friendlier page beats neither the declared name nor the shipped text.
+        ({"README.md": card("cc-by-nc-4.0", "license_link: https://opensource.org/license/mit\n")}, 0.20),
+        ({"README.md": card("other", "license_link: https://spdx.org/licenses/MIT\n"), "LICENSE": GPL3}, 0.40),
+        ({"README.md": card("other", "license_link: https://spdx.example/licenses/MIT\n")}, 0.10),
+    ],
+)
+def test_the_link_of_the_card_names_a_file_or_a_known_page(files: dict[str, bytes | str], score: float) -> None:
+    assert weigh(files).score == score
+
+
+def test_the_evidence_of_a_verdict_is_named() -> None:
+    facts = {"hub": HubModel("acme/tiny", "f" * 40, license="mit"), "parents": [parent("llama3")]}
+    result = weigh({"README.md": card("mit"), "LICENSE": MIT_TEXT}, **facts)
+    assert [(one.kind, one.ref) for one in result.sources] == [
+        ("package", "acme/tiny"),
+        ("hub", f"acme/tiny@{'f' * 40}"),
+        ("hub", "meta/base license=llama3"),
+    ]

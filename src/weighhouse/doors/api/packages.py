@@ -1,17 +1,24 @@
 """Describe, download, rate, trace, weigh again, release and delete a package."""
 
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
+from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from weighhouse.app import App
 from weighhouse.doors.api import schemas
 from weighhouse.doors.api.answers import Cursor, Listing, answer, problems
 from weighhouse.doors.api.archive import ArchiveResponse, attachment, has_already
 from weighhouse.doors.api.strict import StrictRoute
 from weighhouse.doors.caller import Admin, AnyCaller, Downloader, Registry, Searcher, Uploader
 from weighhouse.registry import downloads, evaluate, lineage, packages, ratings
+from weighhouse.rules.changes import MetricChange, difference
 from weighhouse.rules.manifest import ASKABLE, Component
 from weighhouse.rules.zipview import Range, parse_range
 
@@ -19,6 +26,9 @@ if TYPE_CHECKING:
     from weighhouse.store.tables import Download, Evaluation, PackageFile
 
 router = APIRouter(tags=["Packages"], route_class=StrictRoute)
+
+ZIP_WAIT_SECONDS = 10
+"""How long a download waits for its ZIP to come into the bucket."""
 
 Limit = Annotated[int, Query(ge=1, le=100, description="Rows on a page.")]
 Wanted = Annotated[bool, Query(description="Ask for this component.")]
@@ -30,7 +40,7 @@ Wanted = Annotated[bool, Query(description="Ask for this component.")]
     responses=problems(401, 403, 404, 422, 429, 503),
     summary="Download a package",
 )
-def get_package(
+async def get_package(
     registry: Registry,
     request: Request,
     caller: Downloader,
@@ -47,7 +57,8 @@ def get_package(
     """
     asked = {Component.WEIGHTS: weights, Component.DATASETS: datasets, Component.CODE: code}
     wanted = set() if full else {component for component, is_asked in asked.items() if is_asked}
-    offer = downloads.offer_download(
+    offer = await run_in_threadpool(
+        downloads.offer_download,
         registry,
         caller,
         package_id,
@@ -55,17 +66,32 @@ def get_package(
         address=request.client.host if request.client else None,
         agent=request.headers.get("user-agent"),
     )
-    base = (registry.settings.public_url or str(request.base_url)).rstrip("/")
+    address = await _wait_for_zip(registry, offer)
+    if address is None:
+        base = (registry.settings.public_url or str(request.base_url)).rstrip("/")
+        address = base + await run_in_threadpool(downloads.stream_path, registry, offer)
     body = {
         "package_id": package_id,
         "name": offer.package.name,
         "version": offer.package.version,
-        "download_url": base + offer.path,
-        "expires_in_seconds": offer.seconds,
+        "download_url": address,
+        "expires_in_seconds": registry.settings.download_url_seconds,
         "components_included": list(offer.components_included),
         "components_missing": list(offer.components_missing),
     }
     return answer(body, headers={"X-Weighhouse-Verdict": offer.package.verdict})
+
+
+async def _wait_for_zip(registry: App, offer: downloads.Offer) -> str | None:
+    """The address of the ZIP in the bucket, `None` when it is not there in time."""
+    deadline = time.monotonic() + ZIP_WAIT_SECONDS
+    pause = 0.05
+    found = await run_in_threadpool(downloads.find_zip, registry, offer)
+    while found.is_coming and time.monotonic() < deadline:
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.5, 0.5)
+        found = await run_in_threadpool(downloads.find_zip, registry, offer)
+    return found.address
 
 
 @router.get(
@@ -238,7 +264,7 @@ def post_package_evaluate(registry: Registry, caller: Uploader, package_id: UUID
 def get_package_evaluations(
     registry: Registry, request: Request, caller: Searcher, package_id: UUID, cursor: Cursor = None, limit: Limit = 50
 ) -> Response:
-    """Every weighing of a package, newest first; none is ever changed."""
+    """Every weighing of a package, newest first, with what changed since the one before; none is ever changed."""
     listing = Listing(registry, request, caller)
     with registry.db.read() as tx:
         page = evaluate.list_evaluations(tx, caller, package_id, cursor=listing.last_seen_id(cursor), limit=limit)
@@ -335,7 +361,8 @@ def _download(download: "Download") -> dict[str, Any]:
     }
 
 
-def _evaluation(evaluation: "Evaluation") -> dict[str, Any]:
+def _evaluation(past: evaluate.PastEvaluation) -> dict[str, Any]:
+    evaluation = past.evaluation
     return {
         "evaluation_id": evaluation.id,
         "evaluated_at": evaluation.as_of,
@@ -346,4 +373,35 @@ def _evaluation(evaluation: "Evaluation") -> dict[str, Any]:
         "net_low": evaluation.net_low,
         "net_high": evaluation.net_high,
         "latency_ms": evaluation.latency_ms,
+        "since_previous": _since(past.before, evaluation, past.changes) if past.before else None,
+    }
+
+
+def _since(before: "Evaluation", after: "Evaluation", changes: Sequence[MetricChange]) -> dict[str, Any]:
+    return {
+        "evaluation_id": before.id,
+        "metrics_version": before.metrics_version,
+        "evidence_digest": before.evidence_digest,
+        "method_changed": before.metrics_version != after.metrics_version,
+        "evidence_changed": before.evidence_digest != after.evidence_digest,
+        "net_score_change": difference(before.net_score, after.net_score),
+        "metrics": [_change(change) for change in changes],
+    }
+
+
+def _change(change: MetricChange) -> dict[str, Any]:
+    before, after = change.before, change.after
+    return {
+        "metric": change.metric,
+        "version_before": before and before.version,
+        "version_after": after and after.version,
+        "status_before": before and before.status,
+        "status_after": after and after.status,
+        "score_before": before and before.score,
+        "score_after": after and after.score,
+        "score_change": change.score_change,
+        "reasons_gone": change.reasons_gone,
+        "reasons_new": change.reasons_new,
+        "sources_gone": [asdict(source) for source in change.sources_gone],
+        "sources_new": [asdict(source) for source in change.sources_new],
     }

@@ -29,6 +29,7 @@ Score = Annotated[float, Field(ge=0, le=1)]
 PermissionName = Literal["search", "download", "upload", "admin"]
 LevelName = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 StatusName = Literal["evaluating", "evaluated", "failed"]
+MetricStatus = Literal["ok", "inconclusive", "not_applicable"]
 VerdictName = Literal["safe", "suspicious", "unsafe", "unscanned"]
 ComponentName = Literal["weights", "datasets", "code"]
 
@@ -219,6 +220,38 @@ class Ingested(Uploaded):
     left_out: list[str] = Field(description="Files that hold the same weights once more, and were not fetched.")
 
 
+class IngestState(Shape):
+    """How far a model is on its way in, and what came of it."""
+
+    ingest_id: UUID
+    state: Literal["waiting", "fetching", "weighing", "admitted", "refused", "failed", "cancelled"]
+    model_url: str
+    revision: str = Field(description="The commit that is taken in.")
+    name: str
+    version: str
+    files_total: int | None = Field(description="How many are fetched; null before that is known.")
+    files_done: int
+    bytes_total: int | None
+    bytes_done: int
+    package_id: UUID | None = Field(description="The package, once the model is admitted.")
+    gate: Literal["pass", "hold"] | None
+    net_score: Score | None
+    coverage: Score | None
+    inconclusive: list[NotKnown]
+    left_out: list[str]
+    warnings: list[str]
+    problem: dict[str, Any] | None = Field(description="Why it was refused or failed, as a problem document.")
+    asked_at: datetime
+    finished_at: datetime | None
+
+
+class IngestStates(Shape):
+    """A page of ingests, newest first."""
+
+    ingests: list[IngestState]
+    next_cursor: str | None
+
+
 class Stars(Shape):
     """Stars for a package, with or without words."""
 
@@ -346,7 +379,7 @@ class MetricShown(Shape):
 
     metric: str
     version: str
-    status: Literal["ok", "inconclusive", "not_applicable"]
+    status: MetricStatus
     score: Score | None
     reason_code: str | None
     reasons: list[str]
@@ -420,6 +453,42 @@ class Lineage(Shape):
     lineage: list[RelativeShown]
 
 
+class SourceShown(Shape):
+    """Where a fact came from."""
+
+    kind: str = Field(examples=["git"])
+    ref: str = Field(examples=["acme/code@3f2a…"], description="An immutable id.")
+
+
+class MetricChange(Shape):
+    """A metric that answers differently than in the evaluation before, or from other evidence."""
+
+    metric: str
+    version_before: str | None = Field(description="Null for a metric that there was not then.")
+    version_after: str | None
+    status_before: MetricStatus | None
+    status_after: MetricStatus | None
+    score_before: Score | None
+    score_after: Score | None
+    score_change: float | None = Field(description="Null unless there are two scores.")
+    reasons_gone: list[str]
+    reasons_new: list[str]
+    sources_gone: list[SourceShown]
+    sources_new: list[SourceShown]
+
+
+class SincePrevious(Shape):
+    """What changed since the evaluation before: the method, the evidence, and what came of it."""
+
+    evaluation_id: UUID = Field(description="The evaluation before.")
+    metrics_version: str = Field(description="The method of the evaluation before.")
+    evidence_digest: str = Field(description="What the evaluation before looked at.")
+    method_changed: bool
+    evidence_changed: bool
+    net_score_change: float | None = Field(description="Null unless there are two net scores.")
+    metrics: list[MetricChange] = Field(description="Those whose answer changed, by name.")
+
+
 class EvaluationShown(Shape):
     """One weighing of a package, and what changed since the one before."""
 
@@ -432,6 +501,7 @@ class EvaluationShown(Shape):
     net_low: Score
     net_high: Score
     latency_ms: int
+    since_previous: SincePrevious | None = Field(description="Null for the first evaluation of a package.")
 
 
 class Evaluations(Shape):

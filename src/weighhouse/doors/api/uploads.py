@@ -89,7 +89,7 @@ async def post_package(registry: Registry, request: Request, caller: Uploader) -
     if "respond-async" in request.headers.get("prefer", "").lower():
         seconds = 0
     state = await wait_for_evaluation(registry, recorded, seconds)
-    return _answer(recorded, state)
+    return _answer(registry, recorded, state)
 
 
 async def _take_in(registry: App, request: Request, caller: Caller) -> Recorded:
@@ -171,7 +171,7 @@ async def wait_for_evaluation(registry: App, recorded: Recorded, seconds: float)
     return state
 
 
-def _answer(recorded: Recorded, state: EvaluationState) -> Response:
+def _answer(registry: App, recorded: Recorded, state: EvaluationState) -> Response:
     package = recorded.package
     messages = {
         "evaluated": "Package uploaded and evaluated successfully",
@@ -182,7 +182,7 @@ def _answer(recorded: Recorded, state: EvaluationState) -> Response:
         "package_id": package.id,
         "name": package.name,
         "version": package.version,
-        "s3_path": storage_path(package),
+        "s3_path": storage_path(registry, package),
         "net_score": state.net_score,
         "message": messages[state.status],
         "status": state.status,

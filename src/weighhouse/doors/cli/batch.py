@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # What a run needs is imported when it runs: the other commands start in a fraction of the time without it.
 
-AT_ONCE = 6
+AT_ONCE = 16
 """Models weighed side by side: they mostly wait for hosts, which take few questions at once."""
 
 

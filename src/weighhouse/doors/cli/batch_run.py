@@ -25,6 +25,7 @@ from weighhouse.sources.files import LooseFiles
 from weighhouse.sources.gather import PackageSources
 from weighhouse.sources.hub import HubSource
 from weighhouse.sources.hub_package import OnlyHub, hub_package
+from weighhouse.sources.hub_parents import MAX_TEXTS
 from weighhouse.sources.measure import measure_all, milliseconds_since
 from weighhouse.sources.repository import GitRepositories
 
@@ -131,6 +132,8 @@ class Batch:
                 hub=hub if self.local else OnlyHub(hub),
                 repositories=repositories,
                 hub_endpoint=endpoint,
+                # What the hub has was chosen already, with the license and the results.
+                max_hub_texts=MAX_TEXTS if self.local else 0,
                 known_datasets=datasets_before(self.lines, line, endpoint=endpoint),
             )
 

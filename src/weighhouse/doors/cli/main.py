@@ -8,6 +8,7 @@ import click
 
 from weighhouse.doors.cli import serve
 from weighhouse.doors.cli.batch import NotUnderstood, batch
+from weighhouse.doors.cli.gc import gc
 from weighhouse.doors.cli.remote import commands
 from weighhouse.rules.errors import RegistryError
 
@@ -63,7 +64,7 @@ def tree() -> None:
     """
 
 
-for command in (serve.serve, serve.worker, serve.migrate, batch, *commands):
+for command in (serve.serve, serve.worker, serve.migrate, gc, batch, *commands):
     tree.add_command(command)
 
 

@@ -126,26 +126,6 @@ def evaluate(remote: Remote, package: str) -> None:
         remote.output.show(f"Being weighed again; see `weighhouse evaluations {package_id}`.")
 
 
-@remote_command("evaluations")
-@click.argument("package", metavar=_PACKAGE)
-@paged
-def evaluations(remote: Remote, package: str, limit: int, everything: bool) -> None:
-    """List how a package was weighed over time.
-
-    \b
-    Example:
-      weighhouse evaluations bert-base
-    """
-    path = package_path(find_package_id(remote.server, package), "evaluations")
-    columns = ("when", "net score", "coverage>", "low>", "high>", "metrics version")
-    show_listing(remote, path, "evaluations", {"limit": limit}, everything, columns, _evaluation)
-
-
-def _evaluation(row: Row) -> tuple[object, ...]:
-    figures = (score(row.get("coverage")), score(row.get("net_low")), score(row.get("net_high")))
-    return moment(row.get("evaluated_at")), bar(row.get("net_score")), *figures, row.get("metrics_version")
-
-
 @remote_command("history")
 @click.argument("package", metavar=_PACKAGE)
 @paged

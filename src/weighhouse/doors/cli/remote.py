@@ -4,13 +4,13 @@ import click
 
 from weighhouse.doors.cli.accounts import tokens, users
 from weighhouse.doors.cli.download import download
+from weighhouse.doors.cli.evaluations import evaluations
 from weighhouse.doors.cli.ingest import ingest
 from weighhouse.doors.cli.license_check import license_check
 from weighhouse.doors.cli.login import login, logout, whoami
 from weighhouse.doors.cli.packages import (
     delete,
     evaluate,
-    evaluations,
     files,
     history,
     lineage,

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import PurePosixPath
 
 from weighhouse.rules.cards import Card, read_card
-from weighhouse.rules.evidence import CodeTree, DatasetFacts, Evidence, Missing, Reason
+from weighhouse.rules.evidence import CodeTree, DatasetFacts, Evidence, Missing, Reason, Source
 from weighhouse.rules.metrics.result import Result, ok
 from weighhouse.rules.programs import infers, is_test_path, parsed, trains
 from weighhouse.rules.requirements import declared
@@ -72,28 +72,34 @@ def measure(evidence: Evidence, as_of: datetime) -> Result:
             raise facts.missing or Missing(
                 Reason.UNREACHABLE, f"The dataset {facts.id[:60]} could not be looked at; try again"
             )
-    half, place = _code_half(evidence)
+    half, place, looked_at = _code_half(evidence)
     scores = [dataset_score(facts) for facts in datasets]
     data = sum(scores) / len(scores) if scores else 0.0
-    inputs = {"dataset_half": {facts.id: score for facts, score in zip(datasets, scores, strict=True)}, **vars(half)}
+    inputs = {
+        "dataset_half": {facts.id: score for facts, score in zip(datasets, scores, strict=True)},
+        "inferred": [facts.id for facts in datasets if facts.named_by == "inferred"],
+        **vars(half),
+    }
     reasons = [*_dataset_reasons(datasets), *_code_reasons(half, place)]
-    return ok(NAME, data + code_score(half), reasons, inputs=inputs)
+    sources = [*(facts.source for facts in datasets if facts.source), looked_at]
+    return ok(NAME, data + code_score(half), reasons, inputs=inputs, sources=sources)
 
 
-def _code_half(evidence: Evidence) -> tuple[CodeHalf, str]:
-    """The code half, and where it was looked for: an address, or `""` for the package itself."""
+def _code_half(evidence: Evidence) -> tuple[CodeHalf, str, Source]:
+    """The code half, where it was looked for (an address, or `""` for the package itself), and what was seen there."""
     tree, place = evidence.code(), evidence.code_url or ""
     if tree.origin == "package" and not place and not _has_source(tree):
         place = code_link(read_card(evidence.card()), evidence.model_id) or ""
         if not place:
-            return CodeHalf(), ""
+            return CodeHalf(), "", tree.source
         try:
             tree = evidence.linked_code(place)
         except Missing as missing:
             if missing.reason is not Reason.NO_CODE_REPO:
                 raise
     is_dead = bool(place) and tree.origin == "package"
-    return _look(tree, _has_source(tree), evidence), f"{place} (a dead link)" if is_dead else place
+    half = _look(tree, _has_source(tree), evidence)
+    return half, f"{place} (a dead link)" if is_dead else place, tree.source
 
 
 def _has_source(tree: CodeTree) -> bool:
@@ -143,7 +149,11 @@ def _dataset_reasons(datasets: Sequence[DatasetFacts]) -> list[str]:
         "bundled": "{} is bundled with the package",
     }
     dead_first = sorted(datasets, key=lambda facts: facts.state != "dead")
-    return [said[facts.state].format(facts.id[:80]) + _card_note(facts) for facts in dead_first[:2]]
+    return [said[facts.state].format(_named(facts)) + _card_note(facts) for facts in dead_first[:2]]
+
+
+def _named(facts: DatasetFacts) -> str:
+    return facts.id[:80] + (", inferred from the card's text," if facts.named_by == "inferred" else "")
 
 
 def _card_note(facts: DatasetFacts) -> str:

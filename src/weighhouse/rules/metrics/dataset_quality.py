@@ -87,7 +87,8 @@ def measure(evidence: Evidence, as_of: datetime) -> Result:
     if left_out := [facts.id for facts in datasets if facts not in seen]:
         reasons.append(f"Not counted, for it could not be looked into: {', '.join(name[:40] for name in left_out)}")
     inputs = {"datasets": {name: {**vars(one), "score": scores[name]} for name, one in counts.items()}}
-    return ok(NAME, sum(scores.values()) / len(scores), reasons, inputs=inputs)
+    sources = [facts.source for facts in seen if facts.source]
+    return ok(NAME, sum(scores.values()) / len(scores), reasons, inputs=inputs, sources=sources)
 
 
 def count(facts: DatasetFacts) -> Counts:

@@ -3,14 +3,16 @@
 Sources: OpenSSF Scorecard *License*; *Tracing License Drift*; *ModelGo*; the SPDX list; the OSADL matrix.
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from weighhouse.rules.cards import read_card
-from weighhouse.rules.evidence import Evidence, Missing, Parent
+from weighhouse.rules.evidence import Evidence, Missing, Parent, Source
 from weighhouse.rules.license_files import LicenseFiles, read_license_files
+from weighhouse.rules.license_links import linked_file, linked_license
 from weighhouse.rules.license_tables import Category
 from weighhouse.rules.licenses import NONE, Atom, License, normalise, value, without_suffix
 from weighhouse.rules.manifest import Component, File
@@ -43,7 +45,8 @@ def measure(evidence: Evidence, as_of: datetime, *, policy: str | None = None) -
         Missing: Neither the package's files nor a card could be read.
     """
     files, metadata, unread = _readable(evidence)
-    shipped = read_license_files(evidence, files)
+    linked = linked_file(metadata.get("license_link"), evidence.model_id, {file.path for file in files})
+    shipped = read_license_files(evidence, files, linked=linked)
     preferred = _atoms(normalise(policy)) if policy else frozenset()
     declared = _declared(metadata, shipped)
     voices = _declared_voices(declared, _hub_license(evidence), shipped, preferred)
@@ -51,7 +54,8 @@ def measure(evidence: Evidence, as_of: datetime, *, policy: str | None = None) -
         raise unread
     if not voices:
         inputs = {"declared": "", "shipped": "", "values": {}, "text_shipped": False}
-        return ok(NAME, 0.0, ["No license is declared, and the package ships no license text"], inputs=inputs)
+        why = "No license is declared, and the package ships no license text"
+        return ok(NAME, 0.0, [why], inputs=inputs, sources=_sources(evidence))
     parents = _parents(evidence)
     voices += _parent_voices(parents, voices, preferred)
     score = min(voice.value for voice in voices)
@@ -70,7 +74,24 @@ def measure(evidence: Evidence, as_of: datetime, *, policy: str | None = None) -
     reasons += [
         f"{parent.name[:60]} is a parent whose license is not known" for parent in parents if not parent.license
     ]
-    return ok(NAME, min(score, POLICY_CAP) if capped else score, notes + reasons + list(declared.notes), inputs=inputs)
+    score = min(score, POLICY_CAP) if capped else score
+    reasons = [*notes, *reasons, *declared.notes]
+    return ok(NAME, score, reasons, inputs=inputs, sources=_sources(evidence, parents))
+
+
+def _sources(evidence: Evidence, parents: Sequence[Parent] = ()) -> Sequence[Source]:
+    """What was looked at: the package, the hub where it answers, and what is known of each parent's license."""
+    sources = [Source("package", evidence.name)]
+    # The hub only fills gaps: where it does not answer, the score is the package's own.
+    with contextlib.suppress(Missing):
+        model = evidence.hub()
+        sources.append(Source("hub", f"{model.id}@{model.sha}"))
+    for parent in parents:
+        if parent.license:
+            sources.append(
+                Source("registry" if parent.in_registry else "hub", f"{parent.name} license={parent.license}")
+            )
+    return sources
 
 
 def _readable(evidence: Evidence) -> tuple[Sequence[File], Mapping[str, Any], Missing | None]:
@@ -90,11 +111,16 @@ def _readable(evidence: Evidence) -> tuple[Sequence[File], Mapping[str, Any], Mi
 
 
 def _declared(metadata: Mapping[str, Any], shipped: LicenseFiles) -> License:
-    """What the card declares; `other` without a known name means the shipped text."""
+    """What the card declares; `other` without a known name means the shipped text, or the page that is linked."""
     stated = metadata.get("license")
     declared = normalise(stated, name=metadata.get("license_name"))
     if declared.state == "none":
-        return normalise(metadata.get("license_name"))
+        declared = normalise(metadata.get("license_name"))
+    page = linked_license(metadata.get("license_link"))
+    if declared.state != "named" and page.state == "named" and not shipped.license:
+        return page
+    if declared.state == "none":
+        return declared
     is_other = isinstance(stated, str) and stated.strip().lower() == "other"
     is_known = any(atom.category is not Category.UNKNOWN for atom in _atoms(declared))
     return shipped.license if is_other and shipped.license and not is_known else declared

@@ -1,7 +1,7 @@
 """Does the demonstration code on the model card run? (metrics specification, section 9)
 
-This is the static verdict, which every package gets. It never earns 1.00: that takes a run in a sandbox, whose verdict
-replaces this one or, when the environment is at fault, leaves it standing.
+Every package gets the static verdict, which never earns 1.00. Where the operator has a sandbox, the verdict of a run
+replaces it; when the environment is at fault, the static one stands.
 """
 
 import ast
@@ -18,11 +18,13 @@ from weighhouse.rules.snippets import (
     Names,
     kind_of,
     loads,
+    mended,
     parse,
     repaired,
     runs_a_file,
     variables_of,
 )
+from weighhouse.rules.trial import PACKAGE_PATH, Ending
 
 NAME = "reproducibility"
 METRIC_VERSION = "reproducibility/1"
@@ -47,21 +49,48 @@ class StaticVerdict:
 
 
 def measure(evidence: Evidence, as_of: datetime) -> Result:
-    """0.50 when the card's code could load this model, 0.00 when it could not.
+    """1.00 when the card's code ran in the sandbox, 0.50 when it could load this model, 0.00 when it could not.
 
     Raises:
         Missing: The card could not be read, or the linter is not there.
     """
     verdict = static_verdict(evidence)
+    score, reasons, method = _run_verdict(evidence, verdict)
     inputs = {
         "code_blocks": verdict.blocks,
         "parsing_blocks": verdict.parsing_blocks,
         "undefined_names": list(verdict.undefined),
         "static_score": verdict.score,
     }
-    return ok(
-        NAME, verdict.score, [verdict.why], inputs=inputs, method="static", sources=(Source("package", evidence.name),)
-    )
+    return ok(NAME, score, reasons, inputs=inputs, method=method, sources=(Source("package", evidence.name),))
+
+
+def _run_verdict(evidence: Evidence, verdict: StaticVerdict) -> tuple[float, Sequence[str], str]:
+    """Score, reasons and method after a run, or those of the static verdict where nothing was run or could be told."""
+    if verdict.score < PLAUSIBLE or not verdict.program:
+        return verdict.score, [verdict.why], "static"
+    trial = evidence.try_out(verdict.written)
+    if trial is None:
+        return verdict.score, [verdict.why], "static"
+    if trial.ending is Ending.PASSED:
+        return 1.0, ["The card's code ran in the sandbox to its end"], "run"
+    first = trial
+    if trial.can_be_mended:
+        trial = evidence.try_out(_mended(evidence, verdict.program)) or trial
+    if trial.ending is Ending.PASSED:
+        return PLAUSIBLE, ["The card's code ran after mechanical repairs", f"As written, {first.why}"], "run"
+    if trial.ending is Ending.PREVENTED:
+        return (
+            verdict.score,
+            ["The card's code parses and loads this model", f"It could not be run: {trial.why}"],
+            "static",
+        )
+    return 0.0, [f"The card's code does not run: {trial.why}"], "run"
+
+
+def _mended(evidence: Evidence, program: str) -> str:
+    undefined = evidence.undefined_names(program)
+    return mended(program, model_id=evidence.model_id, package_path=PACKAGE_PATH, undefined=undefined)
 
 
 def static_verdict(evidence: Evidence) -> StaticVerdict:

@@ -66,7 +66,9 @@ def counted(count: int, one: str, many: str = "") -> str:
 
 def reason(text: str) -> str:
     """`text` as a reason may be shown: one line of printable characters, at most 160 of them."""
-    shown = "".join(character if character.isprintable() else " " for character in " ".join(text.split()))
+    shown = " ".join(text.split())
+    if not shown.isprintable():
+        shown = "".join(character if character.isprintable() else " " for character in shown)
     return shown if len(shown) <= _REASON_CHARACTERS else shown[: _REASON_CHARACTERS - 1] + "…"
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from weighhouse.rules.evidence import Evidence, Missing, Parent, Reason
+from weighhouse.rules.evidence import Evidence, Missing, Parent, Reason, Source
 from weighhouse.rules.metrics.result import Result, not_applicable, ok
 
 NAME = "tree_score"
@@ -31,7 +31,8 @@ def measure(evidence: Evidence, as_of: datetime) -> Result:
     reasons += [f"{name[:80]} has a net score of {score:.2f}" for name, score in scores.items()]
     reasons = reasons[: 5 - len(circular)] + circular
     inputs = {"parents": len(parents), "net_scores": dict(scores)}
-    return ok(NAME, sum(scores.values()) / len(scores), reasons, inputs=inputs, method="registry")
+    sources = [Source("registry", f"{name} net={score}") for name, score in scores.items()]
+    return ok(NAME, sum(scores.values()) / len(scores), reasons, inputs=inputs, method="registry", sources=sources)
 
 
 def _circular(names: Sequence[str]) -> list[str]:
