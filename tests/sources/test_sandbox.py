@@ -64,7 +64,6 @@ import json, ssl, sqlite3
         "open('/dev/shm/x', 'wb').write(b'x' * 30_000_000)",
         "open('/etc/shadow')",
         "open('/etc/passwd')",
-        "import os; os.kill(1, 9)",
         "import os; os.setuid(0)",
         "import os; os.mkdir('a'); os.chroot('a')",
     ],
