@@ -1,8 +1,8 @@
 """A catalogue of a realistic registry, straight into the tables of a migrated database.
 
 Rows go in by `COPY`, in the order of their upload, several processes at once. The schema is the migrations' own and
-nothing of it is dropped. Foreign keys are not checked while rows come in (each row is made to fit), and the two
-expensive indexes are filled at once afterwards, by `REINDEX`.
+nothing of it is dropped. Foreign keys are not checked while rows come in (each row is made to fit), and all indexes are
+filled at once afterwards, by `REINDEX`.
 """
 
 import random
@@ -39,8 +39,8 @@ _CHUNK = 5_000
 _FIRST_DAY = datetime(2023, 1, 1, tzinfo=UTC)
 _SPAN_SECONDS = 3 * 365 * 86_400
 _VERSIONS = (1, 1, 2, 2, 3, 3, 4, 5, 6, 8, 10)
-# Left out while rows come in, and then filled at once.
-_HEAVY_INDEXES = ("ix_package_texts_card_trigrams", "ix_package_texts_document")
+# While a catalogue is made, nothing is written twice and nobody tidies up; a server that runs on it has none of this.
+_HASTY = {"wal_level": "minimal", "max_wal_senders": "0", "autovacuum": "off"}
 
 _COLUMNS = {
     "taken_versions": "name_key, version, manifest_sha256, taken_at",
@@ -107,11 +107,13 @@ def make_catalogue(data_dir: Path, count: int, *, processes: int = 2) -> None:
         app = App.open(Settings(_env_file=None, database_url=url, data_dir=data_dir))
         ensure_admin(app)
         app.close()
+    cluster, prefix = data_dir / "postgres", unprivileged()
     # Only a superuser may leave foreign keys unchecked; the registry's own user is none, and becomes none again.
-    single_user(data_dir / "postgres", unprivileged(), "ALTER ROLE weighhouse SUPERUSER")
+    hasty = [f"ALTER SYSTEM SET {name} = '{value}'" for name, value in _HASTY.items()]
+    single_user(cluster, prefix, "ALTER ROLE weighhouse SUPERUSER", *hasty)
     with _running(data_dir) as url:
         fill(url.replace("+psycopg", ""), count, processes=processes)
-    single_user(data_dir / "postgres", unprivileged(), "ALTER ROLE weighhouse NOSUPERUSER")
+    single_user(cluster, prefix, "ALTER ROLE weighhouse NOSUPERUSER", "ALTER SYSTEM RESET ALL")
 
 
 def fill(url: str, count: int, *, processes: int = 2) -> None:
@@ -120,25 +122,22 @@ def fill(url: str, count: int, *, processes: int = 2) -> None:
     Args:
         url: libpq's form, of a superuser.
     """
-    with psycopg.connect(url, autocommit=True) as db:
+    with psycopg.connect(url, autocommit=True) as db, ProcessPoolExecutor(processes, get_context("spawn")) as pool:
         row = db.execute("SELECT id FROM users WHERE is_default").fetchone()
         assert row is not None
         owner: UUID = row[0]
-        _set_ready(db, False)
         db.execute("SET session_replication_role = replica")
+        indexes = _set_aside_indexes(db)
         _copy_names(db, owner, count)
-        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-            shares = [pool.submit(_fill_share, url, owner, count, n, processes) for n in range(processes)]
-            for share in shares:
-                share.result()
-        # Triggers do not fire meanwhile; this is what the one of `packages` would have counted.
+        for share in [pool.submit(_fill_share, url, owner, count, n, processes) for n in range(processes)]:
+            share.result()
+        # Triggers do not fire meanwhile; this is what the one of `packages` would have counted, in the order of uploads.
         db.execute(
-            "INSERT INTO listed_names (name_key, versions) "
-            "SELECT name_key, count(*) FROM packages WHERE verdict <> 'unsafe' GROUP BY name_key"
+            "INSERT INTO listed_names (name_key, versions) SELECT name_key, count(*) FROM packages "
+            "WHERE verdict <> 'unsafe' GROUP BY name_key ORDER BY min(uploaded_at)"
         )
-        db.execute("SET maintenance_work_mem = '2GB'")
-        for index in _HEAVY_INDEXES:
-            db.execute(f"REINDEX INDEX {index}".encode())
+        for index in [pool.submit(_fill_index, url, name) for name in indexes]:
+            index.result()
         db.execute("VACUUM (ANALYZE)")
         db.execute("CHECKPOINT")
 
@@ -152,12 +151,20 @@ def _running(data_dir: Path) -> Iterator[str]:
         running.stop()
 
 
-def _set_ready(db: psycopg.Connection[Any], is_ready: bool) -> None:
-    """Has inserts fill the heavy indexes, or leave them to `REINDEX`, which makes them ready again."""
-    db.execute(
-        "UPDATE pg_index SET indisready = %s, indisvalid = %s WHERE indexrelid::regclass::text = ANY(%s)",
-        [is_ready, is_ready, list(_HEAVY_INDEXES)],
+def _set_aside_indexes(db: psycopg.Connection[Any]) -> list[str]:
+    """Has inserts leave the indexes of all tables to come to `REINDEX`, which makes them ready again; the largest first."""
+    rows = db.execute(
+        "UPDATE pg_index SET indisready = false, indisvalid = false WHERE indrelid::regclass::text = ANY(%s) "
+        "RETURNING indexrelid::regclass::text",
+        [[*_COLUMNS, "package_names", "listed_names"]],
     )
+    return sorted((name for (name,) in rows), key=lambda name: "package_texts" not in name)
+
+
+def _fill_index(url: str, name: str) -> None:
+    with psycopg.connect(url, autocommit=True) as db:
+        db.execute("SET maintenance_work_mem = '1GB'")
+        db.execute(f"REINDEX INDEX {name}".encode())
 
 
 def _copy_names(db: psycopg.Connection[Any], owner: UUID, count: int) -> None:
@@ -211,8 +218,8 @@ def _add_rows(
     said = (package_id, name, key, text, version_key(text), is_prerelease(text), description, license_id, license_id)
     state = (owner, version.uploaded_at, "evaluated", verdict, score, evaluation_id)
     rows["packages"].append((*said, *urls, size_bytes, len(files), manifest, *state))
-    # Most cards are a few lines, some are papers: a median of six sentences, and a tail up to a hundred.
-    sentences = 2 + int(98 * random.Random(version.name.number).random() ** 5)
+    # Most cards are a few lines, some are papers: a median of four sentences, and one in a hundred has ten times that.
+    sentences = 1 + int(random.Random(version.name.number).lognormvariate(1.25, 1.05))
     rows["package_texts"].append((package_id, name, description, words.card(version.name, text, sentences)))
     rows["download_counts"].append((package_id, int(chance.paretovariate(0.7)) - 1))
     for path, digest, size, component, is_new in files:

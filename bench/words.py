@@ -96,7 +96,8 @@ class Words:
         chosen = chance.choices(stock, k=sentences)
         step = max(3, sentences // len(headings))
         parts = [f"# {name.text}\n\n{name.text} {version} is made from {name.family}."]
-        for n, heading in enumerate(headings):
+        # A short card has the first of them only.
+        for n, heading in enumerate(headings[: -(-sentences // step)]):
             parts.append(f"## {heading}\n\n{' '.join(chosen[n * step : (n + 1) * step])}")
             if heading == "How to use":
                 parts.append(_CODE.format(name=name.text))

@@ -1,15 +1,17 @@
 """What tests stand on: one real PostgreSQL a session, a fresh database cloned for each test that asks, a real server."""
 
+import contextlib
 import dataclasses
 import itertools
 import os
+import secrets
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import httpx
@@ -18,12 +20,14 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
+from tests.swift_server import SwiftServer, Unusable, shared
 from weighhouse.app import App
 from weighhouse.registry.accounts import ensure_admin
 from weighhouse.settings import Settings
 from weighhouse.store import embedded
 from weighhouse.store.blobs_disk import DiskBlobs
 from weighhouse.store.database import Database, migrate
+from weighhouse.store.s3 import S3, Access, bucket_at
 
 # How fast an example runs says how busy the machine is, and nothing of what it checks.
 hypothesis.settings.register_profile(
@@ -32,6 +36,13 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("weighhouse")
 
 ADMIN_PASSWORD = "correct horse battery staple"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--store s3` runs the tests of the doors on servers that keep their files in a bucket."""
+    parser.addoption(
+        "--store", choices=("disk", "s3"), default="disk", help="Where servers under test keep their files."
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +120,85 @@ def registry(settings: Settings) -> Iterator[App]:
         app.close()
 
 
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """A part of a bucket that nobody else uses."""
+
+    url: str
+    endpoint: str
+    server: SwiftServer
+
+    def open(self, endpoint: str | None = None) -> S3:
+        """A client of its own, through a proxy if one is given."""
+        access = Access(
+            endpoint or self.endpoint, "us-east-1", self.server.access_key_id, self.server.secret_access_key
+        )
+        return bucket_at(self.url, access)
+
+    def environment(self, endpoint: str | None = None) -> Mapping[str, str]:
+        """What a server has to be told to keep its files here."""
+        return {
+            "WEIGHHOUSE_STORAGE_URL": self.url,
+            "WEIGHHOUSE_S3_ENDPOINT_URL": endpoint or self.endpoint,
+            "AWS_ACCESS_KEY_ID": self.server.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": self.server.secret_access_key,
+            "AWS_REGION": "us-east-1",
+        }
+
+
+@pytest.fixture(scope="session")
+def bucket_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SwiftServer]:
+    """A real S3 server, shared by all processes of the run."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    with contextlib.ExitStack() as stack:
+        try:
+            running = stack.enter_context(shared(folder))
+        except Unusable as why:
+            pytest.skip(str(why))
+        yield running
+
+
+@pytest.fixture(scope="session")
+def whole_bucket(bucket_server: SwiftServer) -> str:
+    """The address of a bucket that tests share; each has a prefix of its own."""
+    name = f"weighhouse-{secrets.token_hex(4)}"
+    place = Place(f"s3://{name}", bucket_server.endpoint, bucket_server)
+    with contextlib.closing(place.open()) as bucket:
+        bucket._signer.create_bucket(Bucket=name)
+    return place.url
+
+
+def place_in(whole_bucket: str, bucket_server: SwiftServer) -> Place:
+    """A new part of the bucket."""
+    return Place(f"{whole_bucket}/t-{secrets.token_hex(4)}", bucket_server.endpoint, bucket_server)
+
+
+@pytest.fixture
+def place(whole_bucket: str, bucket_server: SwiftServer) -> Iterator[Place]:
+    """A part of a bucket that is the test's own."""
+    place = place_in(whole_bucket, bucket_server)
+    yield place
+    with contextlib.closing(place.open()) as bucket:
+        # The server keeps its objects in memory, perhaps. Small ones may stay until it ends: there are many.
+        bucket.delete(*(key for key, size_bytes, _ in bucket.list() if size_bytes > 1024 * 1024))
+
+
+@pytest.fixture
+def bucket(place: Place) -> Iterator[S3]:
+    """The same, to look at and to write to."""
+    with contextlib.closing(place.open()) as bucket:
+        yield bucket
+
+
+def new_environment(request: pytest.FixtureRequest) -> Mapping[str, str]:
+    """What one more server is told of its store, according to `--store`."""
+    if request.config.getoption("--store") == "disk":
+        return {}
+    whole_bucket = request.getfixturevalue("whole_bucket")
+    return place_in(whole_bucket, request.getfixturevalue("bucket_server")).environment()
+
+
 def start_server(data_dir: Path, **environment: str) -> Server:
     """Starts `weighhouse serve` on a free port and returns when it is ready."""
     command = [sys.executable, "-m", "weighhouse", "serve", "--port", "0", "--data-dir", str(data_dir)]
@@ -138,9 +228,9 @@ def stop_server(server: Server) -> None:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A real server, shared by all tests of a session: each uses names of its own."""
-    running = start_server(tmp_path_factory.mktemp("server") / "data")
+    running = start_server(tmp_path_factory.mktemp("server") / "data", **new_environment(request))
     yield running
     stop_server(running)
 

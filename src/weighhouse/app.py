@@ -34,11 +34,13 @@ class App:
             raise Invalid(
                 "WEIGHHOUSE_DATABASE_URL is not set, and no embedded database was started.", field="database_url"
             )
-        return cls(settings, Database(settings.database_url), _blobs(settings))
+        blobs, zips = _store(settings)
+        return cls(settings, Database(settings.database_url), blobs, zips)
 
     def close(self) -> None:
-        """Closes the database's connections."""
+        """Lets go of the connections to database and store."""
         self.db.close()
+        self.blobs.close()
 
     @cached_property
     def signing_key(self) -> bytes:
@@ -53,11 +55,32 @@ class App:
             return bytes(tx.scalar(text("SELECT value FROM secrets WHERE name = 'signing'")) or b"")
 
 
-def _blobs(settings: Settings) -> BlobStore:
+def _store(settings: Settings) -> tuple[BlobStore, Zips | None]:
+    """Where the blobs are kept, and the ZIPs where they are composed."""
     url = settings.storage_url
     if url is None:
-        return DiskBlobs(settings.data_dir.absolute() / "store")
+        return DiskBlobs(settings.data_dir.absolute() / "store"), None
     parts = urlsplit(url)
+    if parts.scheme == "s3":
+        return _bucket(url, settings)
     if parts.scheme != "file" or parts.netloc not in {"", "localhost"}:
-        raise Invalid(f"STORAGE_URL is {url}; this release keeps blobs in a folder: file:///path.", field="storage_url")
-    return DiskBlobs(Path(unquote(parts.path)))
+        raise Invalid(f"STORAGE_URL is {url}; it must be like file:///path or s3://bucket/prefix.", field="storage_url")
+    return DiskBlobs(Path(unquote(parts.path))), None
+
+
+def _bucket(url: str, settings: Settings) -> tuple[BlobStore, Zips]:
+    # Here and not above: who keeps files in a folder is spared the time and the memory that boto3 takes.
+    from weighhouse.store.blobs_s3 import S3Blobs
+    from weighhouse.store.s3 import Access, bucket_at
+
+    secret, token = settings.aws_secret_access_key, settings.aws_session_token
+    access = Access(
+        endpoint_url=settings.s3_endpoint_url,
+        region=settings.aws_region,
+        access_key_id=settings.aws_access_key_id,
+        secret_access_key=secret.get_secret_value() if secret else None,
+        session_token=token.get_secret_value() if token else None,
+    )
+    bucket = bucket_at(url, access)
+    blobs = S3Blobs(bucket)
+    return blobs, Zips(bucket, blobs)

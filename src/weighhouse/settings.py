@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, NonNegativeFloat, PositiveInt, SecretStr, field_validator
+from pydantic import AliasChoices, Field, NonNegativeFloat, PositiveInt, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 GIB = 1024**3
@@ -55,7 +55,31 @@ class Settings(BaseSettings):
     database_url: str | None = Field(
         None, description="PostgreSQL 15 or newer; the embedded one under DATA_DIR when left out."
     )
-    storage_url: str | None = Field(None, description="Where blobs are kept; a folder under DATA_DIR when left out.")
+    storage_url: str | None = Field(
+        None,
+        description="Where blobs are kept: file:///path or s3://bucket/prefix; a folder under DATA_DIR when left out.",
+    )
+    s3_endpoint_url: str | None = Field(
+        None,
+        validation_alias=AliasChoices("WEIGHHOUSE_S3_ENDPOINT_URL", "S3_ENDPOINT_URL"),
+        description="Address of a store with the interface of S3; Amazon's when left out.",
+    )
+    aws_access_key_id: str | None = Field(
+        None,
+        validation_alias="AWS_ACCESS_KEY_ID",
+        description="Key of the bucket's user; looked for as AWS's tools do.",
+    )
+    aws_secret_access_key: SecretStr | None = Field(
+        None, validation_alias="AWS_SECRET_ACCESS_KEY", description="Secret of that key."
+    )
+    aws_session_token: SecretStr | None = Field(
+        None, validation_alias="AWS_SESSION_TOKEN", description="Token that belongs to a key which ends."
+    )
+    aws_region: str | None = Field(
+        None,
+        validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"),
+        description="Region of the bucket; us-east-1 when it stands nowhere.",
+    )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="TCP port to listen on; 0 takes a free one.")
     data_dir: Path = Field(Path("data"), description="Folder of the embedded database and of the blobs.")
@@ -132,6 +156,11 @@ class Settings(BaseSettings):
             raise ValueError("must be an http or https address")
         return value.rstrip("/")
 
+    @field_validator("s3_endpoint_url")
+    @classmethod
+    def _endpoint(cls, value: str | None) -> str | None:
+        return None if value is None else cls._web_address(value)
+
     @field_validator("trusted_proxies")
     @classmethod
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -150,9 +179,13 @@ class Settings(BaseSettings):
     @property
     def is_private(self) -> bool:
         """Whether only this machine can reach the server: it listens on loopback, and no proxy passes others on."""
+        return _is_loopback(self.host) and not self.is_behind_proxy
+
+    @property
+    def is_behind_proxy(self) -> bool:
+        """Whether others are passed on to the server, so that a connection from this machine may be anybody's."""
         public_host = urlsplit(self.public_url).hostname if self.public_url else None
-        is_passed_on = bool(self.trusted_proxies) or (public_host is not None and not _is_loopback(public_host))
-        return _is_loopback(self.host) and not is_passed_on
+        return bool(self.trusted_proxies) or (public_host is not None and not _is_loopback(public_host))
 
     @property
     def accepted_hosts(self) -> frozenset[str]:

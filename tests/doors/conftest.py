@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.conftest import Server, start_server, stop_server
+from tests.conftest import Server, new_environment, start_server, stop_server
 from tests.doors.rest import Account, client_of, register
 
 STRICT = {
@@ -30,17 +30,17 @@ EXPENDABLE = {
 
 
 @pytest.fixture(scope="session")
-def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def strict(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server whose every limit is near. A token of it makes 40 calls: get one for each test."""
-    running = start_server(tmp_path_factory.mktemp("strict") / "data", **STRICT)
+    running = start_server(tmp_path_factory.mktemp("strict") / "data", **STRICT, **new_environment(request))
     yield running
     stop_server(running)
 
 
 @pytest.fixture(scope="session")
-def expendable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def expendable(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that may be reset at any time: nothing on it lasts from test to test."""
-    running = start_server(tmp_path_factory.mktemp("expendable") / "data", **EXPENDABLE)
+    running = start_server(tmp_path_factory.mktemp("expendable") / "data", **EXPENDABLE, **new_environment(request))
     yield running
     stop_server(running)
 

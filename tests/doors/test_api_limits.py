@@ -1,5 +1,6 @@
 """Every limit, met and passed; bytes that no client should send."""
 
+import gzip
 import json
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -57,6 +58,22 @@ def test_json_that_not_everybody_reads_alike_is_refused(
     assert problem(admin.post("/user/register", content=content, headers=_JSON), status)["type"] == document["type"]
 
 
+def test_a_compressed_body_is_not_unpacked(admin: httpx.Client) -> None:
+    for path, kind in (("/packages", "application/json"), ("/package", "multipart/form-data; boundary=b")):
+        for coding in ("gzip", "deflate", "br", "identity, gzip"):
+            headers = {"Content-Type": kind, "Content-Encoding": coding}
+            problem(admin.post(path, content=gzip.compress(b"[]"), headers=headers), 415, "unsupported-media-type")
+    plain = _JSON | {"Content-Encoding": "identity"}
+    assert admin.post("/packages", content=b'[{"name": "*"}]', headers=plain).status_code == 200
+
+
+def test_a_refused_text_is_told_of_in_the_registrys_words(admin: httpx.Client) -> None:
+    document = problem(admin.post("/packages", content=b'[{"name": "a\\u0000"}]', headers=_JSON), 422, "invalid")
+    assert "Value error" not in document["detail"]
+    assert ".." not in document["detail"]
+    assert document["errors"][0]["detail"][0] != "V"
+
+
 def test_a_body_over_a_mebibyte_is_too_large_whether_announced_or_not(server: Server, anonymous: httpx.Client) -> None:
     content = json.dumps({"username": "a", "password": "b", "more": "x" * 1024 * 1024}).encode()
     problem(anonymous.post("/authenticate", content=content, headers=_JSON), 413, "body-too-large")
@@ -101,6 +118,13 @@ def test_json_is_taken_as_json_only(anonymous: httpx.Client, kind: str | None) -
         ("/users?limit=%00", {422}),
         ("/users?limit=%ff", {422}),
         ("/users?%00=1", {422}),
+        ("/package/01926F3E-7C1A-7D3B-9A55-3F1F4C2F6A10/metadata", {422}),
+        ("/package/%7b01926f3e-7c1a-7d3b-9a55-3f1f4c2f6a10%7d/metadata", {422}),
+        ("/package/urn:uuid:01926f3e-7c1a-7d3b-9a55-3f1f4c2f6a10/metadata", {422}),
+        ("/package/01926f3e7c1a7d3b9a553f1f4c2f6a10/metadata", {422}),
+        ("/package/01926f3e-7c1a-7d3b-9a55-3f1f4c2f6a10/metadata", {404}),
+        ("/users?limit=1&limit=1", {422}),
+        ("/users?limit=1&%6cimit=2", {422}),
     ],
 )
 def test_a_path_or_query_that_leads_nowhere_says_so(admin: httpx.Client, path: str, status: set[int]) -> None:
@@ -125,6 +149,12 @@ def test_a_method_that_an_address_does_not_take_is_named(admin: httpx.Client, me
 )
 def test_another_hosts_name_is_refused(anonymous: httpx.Client, host: str) -> None:
     problem(anonymous.get("/health", headers={"Host": host}), 400, "host-refused")
+
+
+def test_two_hosts_are_no_host(server: Server) -> None:
+    with Wire(server) as wire:
+        wire.head("GET /health", "Host: localhost", "Connection: close")
+        assert wire.all().startswith(b"HTTP/1.1 400 ")
 
 
 def test_the_names_of_this_machine_are_answered_to(anonymous: httpx.Client) -> None:

@@ -4,8 +4,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.conftest import eventually
-from tests.doors.rest import Account, problem
+from tests.conftest import Server, eventually
+from tests.doors.rest import Account, client_of, problem
 
 
 def test_the_figures_are_what_prometheus_reads(anonymous: httpx.Client, admin: httpx.Client) -> None:
@@ -34,7 +34,7 @@ def test_the_figures_are_what_prometheus_reads(anonymous: httpx.Client, admin: h
         assert buckets[-1] == next(sample.value for sample in mine if sample.name.endswith("_count"))
 
 
-@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "Via", "X-Real-IP"])
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "Via", "X-Real-IP", "X-Forwarded-Host"])
 def test_behind_a_proxy_only_admins_see_them(
     anonymous: httpx.Client, admin: httpx.Client, reader: Account, header: str
 ) -> None:
@@ -42,3 +42,10 @@ def test_behind_a_proxy_only_admins_see_them(
     problem(anonymous.get("/metrics", headers=headers), 401, "token-refused")
     problem(reader.client.get("/metrics", headers=headers), 403, "permission-missing")
     assert admin.get("/metrics", headers=headers).status_code == 200
+
+
+def test_under_a_public_address_only_admins_see_them_whatever_a_proxy_says(strict: Server) -> None:
+    with client_of(strict) as nobody:
+        problem(nobody.get("/metrics"), 401, "token-refused")
+    with client_of(strict, strict.admin_token) as admin:
+        assert admin.get("/metrics").status_code == 200

@@ -1,7 +1,6 @@
 """POST /package: what comes in, what is refused, and in which order."""
 
 import re
-import struct
 import zipfile
 from uuid import UUID
 
@@ -374,12 +373,6 @@ def test_slow_uploads_do_not_hold_up_others(server: Server, uploader: Account) -
         for wire in slow:
             with wire:
                 pass
-
-
-def test_a_compressed_body_is_not_unpacked(uploader: Account) -> None:
-    headers = {"Content-Type": "multipart/form-data; boundary=b", "Content-Encoding": "gzip"}
-    body = b"\x1f\x8b\x08\x00" + struct.pack("<I", 0)
-    problem(uploader.client.post("/package", content=body, headers=headers), 400)
 
 
 def test_the_card_is_read_wherever_the_package_has_its_root(uploader: Account) -> None:

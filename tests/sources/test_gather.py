@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.rules.evidence import AS_OF
+from tests.sources.asking import reason_of
 from tests.sources.test_files import Blobs, manifest_of
 from weighhouse.rules.evidence import (
     Changesets,
@@ -38,12 +39,6 @@ def sources_of(contents: Mapping[str, bytes | str], name: str = "tiny", **facts:
     encoded = {path: content.encode() if isinstance(content, str) else content for path, content in contents.items()}
     facts = {"look_up": unknown} | facts
     return PackageSources(name=name, files=manifest_of(encoded), read=Blobs(encoded).read, **facts)
-
-
-def reason_of(ask: Callable[[], object]) -> Reason:
-    with pytest.raises(Missing) as missing:
-        ask()
-    return missing.value.reason
 
 
 def test_it_is_evidence() -> None:

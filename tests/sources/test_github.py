@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.github_server import Answer, Asked, Fault, GitHub
+from tests.sources.asking import Memory
 from weighhouse.rules.evidence import Reason
 from weighhouse.sources import outbound as module
 from weighhouse.sources.budget import Budget
@@ -17,19 +18,6 @@ from weighhouse.sources.github import RAW, GitHubMissing
 from weighhouse.sources.github import GitHub as Client
 
 REPO = "/repos/acme/tool"
-
-
-class Memory:
-    """A cache that lasts as long as a test."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, tuple[str | None, bytes]] = {}
-
-    def get(self, key: str) -> tuple[str | None, bytes] | None:
-        return self.kept.get(key)
-
-    def put(self, key: str, validator: str | None, value: bytes) -> None:
-        self.kept[key] = (validator, value)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from tests.hub_server import Hub
-from weighhouse.rules.evidence import DatasetFacts, HubModel, Missing, Parent, Reason
+from tests.sources.asking import Memory, reason_of
+from weighhouse.rules.evidence import DatasetFacts, HubModel, Parent, Reason
 from weighhouse.sources.budget import Budget
 from weighhouse.sources.gather import PackageSources
 from weighhouse.sources.hub import HubSource, NotThere
@@ -40,19 +41,6 @@ FACTS = {
 }
 
 
-class Memory:
-    """A cache that lasts as long as a test."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, tuple[str | None, bytes]] = {}
-
-    def get(self, key: str) -> tuple[str | None, bytes] | None:
-        return self.kept.get(key)
-
-    def put(self, key: str, validator: str | None, value: bytes) -> None:
-        self.kept[key] = (validator, value)
-
-
 @pytest.fixture
 def hub() -> Iterator[Hub]:
     with Hub() as running:
@@ -63,13 +51,6 @@ def source_of(hub: Hub, cache: Memory | None = None, **options: Any) -> HubSourc
     budget = options.pop("budget", None) or Budget()
     options = {"token": None} | options
     return HubSource(endpoint=hub.url, cache=cache or Memory(), budget=budget, **options)
-
-
-def reason_of(ask: Callable[[], object]) -> Reason:
-    with pytest.raises(Missing) as missing:
-        ask()
-    assert len(missing.value.advice) <= 160
-    return missing.value.reason
 
 
 def why(facts: DatasetFacts) -> Reason | None:

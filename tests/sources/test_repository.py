@@ -1,7 +1,7 @@
 """Repositories of code behind addresses: asked and cloned once, not at all when unchanged, and never from elsewhere."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,7 @@ import pytest
 from tests import forge as forges
 from tests.forge import Forge
 from tests.git_server import Made, git, make_repository, needs_git, serving
+from tests.sources.asking import reason_of
 from weighhouse.rules.evidence import Missing, Reason
 from weighhouse.sources import git_reading, repository
 from weighhouse.sources.budget import Budget
@@ -40,13 +41,6 @@ def _closed() -> Iterator[None]:
 def reading(forge: Forge, *, cache: Cache | None = None, token: str | None = None, **options: bool) -> GitRepositories:
     _opened.append(GitRepositories(api_url=forge.url, token=token, cache=cache, budget=Budget(), **options))
     return _opened[-1]
-
-
-def reason_of(ask: Callable[[], object]) -> Reason:
-    with pytest.raises(Missing) as caught:
-        ask()
-    assert len(caught.value.advice) <= 160
-    return caught.value.reason
 
 
 def test_one_clone_answers_every_question(forge: Forge) -> None:

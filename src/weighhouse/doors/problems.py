@@ -179,8 +179,8 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     malformed = next((item for item in found if item["type"] == "json_invalid"), None)
     if malformed is not None:
         return problem_of(request.scope, BodyMalformed("The body is not valid JSON. Send a JSON document."))
-    fields = [{"field": _field(item["loc"]), "detail": item["msg"]} for item in found[:20]]
-    detail = "; ".join(f"{item['field'] or 'body'}: {item['detail']}" for item in fields[:3])
+    fields = [{"field": _field(item["loc"]), "detail": _sentence(item["msg"])} for item in found[:20]]
+    detail = "; ".join(f"{item['field'] or 'body'}: {item['detail'].removesuffix('.')}" for item in fields[:3])
     return problem(
         request.scope, 422, "invalid", "A field has a value that it cannot have", f"{detail}.", {"errors": fields}
     )
@@ -199,6 +199,11 @@ async def _http_error(request: Request, error: Exception) -> Response:
 def _field(location: tuple[Any, ...]) -> str:
     """`body.permissions.0` without the part that says where the field came from."""
     return ".".join(str(part) for part in location[1:]) if len(location) > 1 else ""
+
+
+def _sentence(message: str) -> str:
+    """What a validator says, without the mark that its library sets before ours."""
+    return message.removeprefix("Value error, ")
 
 
 def _plain(value: object) -> object:

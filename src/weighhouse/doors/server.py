@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
-from urllib.parse import unquote_to_bytes
+from urllib.parse import parse_qsl, unquote_to_bytes
 from uuid import UUID, uuid4
 
 from fastapi import APIRouter, FastAPI
@@ -85,6 +85,13 @@ class QueryRefused(Invalid):
 
     def __init__(self) -> None:
         super().__init__("The query holds a NUL character or bytes that are not UTF-8. Leave them out.", field="query")
+
+
+class NamedTwice(Invalid):
+    """The query gives one parameter twice."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__("The query gives this parameter more than once. Give it once.", field=name)
 
 
 def make_app(registry: App) -> FastAPI:
@@ -253,7 +260,8 @@ class _Visit:
 def _refusal(scope: Scope, hosts: frozenset[str]) -> RegistryError | None:
     """Why no route may see this request, if so."""
     headers = Headers(scope=scope)
-    if _host_of(headers.get("host", "")) not in hosts:
+    named = headers.getlist("host")
+    if len(named) != 1 or _host_of(named[0]) not in hosts:
         return HostRefused()
     raw_path: bytes = scope.get("raw_path") or b""
     if len(raw_path) > MAX_PATH_BYTES or not _is_clean(scope["path"]):
@@ -261,6 +269,9 @@ def _refusal(scope: Scope, hosts: frozenset[str]) -> RegistryError | None:
     query: bytes = scope["query_string"]
     if b"%00" in query or b"\0" in query or "\ufffd" in _decoded(query):
         return QueryRefused()
+    twice = _named_twice(query)
+    if twice is not None:
+        return NamedTwice(twice)
     length = headers.get("content-length", "0")
     if _is_bounded(scope) and length.isdecimal() and int(length[:20]) > MAX_BODY_BYTES:
         return BodyTooLarge()
@@ -280,6 +291,16 @@ def _is_clean(path: str) -> bool:
 
 def _decoded(query: bytes) -> str:
     return unquote_to_bytes(query).decode("utf-8", "replace")
+
+
+def _named_twice(query: bytes) -> str | None:
+    """A parameter that a query gives more than once: which of its values counts, each reader would decide differently."""
+    seen: set[str] = set()
+    for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
 
 
 def _is_bounded(scope: Scope) -> bool:

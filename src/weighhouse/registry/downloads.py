@@ -22,6 +22,7 @@ from weighhouse.rules.manifest import Choice, Component
 from weighhouse.rules.permissions import Caller, Permission
 from weighhouse.rules.zipview import Literal, ZipView, cut
 from weighhouse.store.blobs_disk import DiskBlobs
+from weighhouse.store.read_ahead import read_ahead
 from weighhouse.store.tables import Download, DownloadCount, Package, PackageFile
 
 _AGENT_CHARACTERS = 300
@@ -179,14 +180,16 @@ def read_archive(app: App, archive: Archive, start: int, stop: int) -> Iterator[
         BlobMissing: A file is gone from the store.
         StoreAway: The store does not answer.
     """
-    for part in cut(archive.view, start, stop):
+    parts = cut(archive.view, start, stop)
+    if not isinstance(app.blobs, DiskBlobs):
+        yield from read_ahead(app.blobs, parts)
+        return
+    for part in parts:
         if isinstance(part, Literal):
             yield part.data
-        elif isinstance(app.blobs, DiskBlobs):
+        else:
             with app.blobs.open(part.sha256) as file:
                 yield FileSpan(file, part.start, part.length)
-        else:
-            yield from app.blobs.read(part.sha256, part.start, part.length)
 
 
 def list_downloads(

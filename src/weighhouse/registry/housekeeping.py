@@ -9,8 +9,19 @@ from sqlalchemy import Select, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from weighhouse.app import App
+from weighhouse.registry.totals import KEPT_CHANGES
 from weighhouse.registry.zips import sweep_zips
-from weighhouse.store.tables import Blob, Boot, CachedEvidence, Ingest, IngestFile, LoginFailure, PackageFile, Token
+from weighhouse.store.tables import (
+    Blob,
+    Boot,
+    CachedEvidence,
+    Ingest,
+    IngestFile,
+    ListingChange,
+    LoginFailure,
+    PackageFile,
+    Token,
+)
 
 GRACE = timedelta(hours=24)
 """How long bytes without a package are spared: an upload may be about to record them."""
@@ -57,6 +68,7 @@ def sweep(app: App, *, grace: timedelta = GRACE) -> int:
         tx.execute(delete(LoginFailure).where(LoginFailure.failed_at < func.now() - timedelta(hours=1)))
         tx.execute(delete(CachedEvidence).where(CachedEvidence.used_at < func.now() - KEPT_EVIDENCE))
         tx.execute(delete(CachedEvidence).where(CachedEvidence.key.in_(_excess_evidence())))
+        tx.execute(delete(ListingChange).where(ListingChange.changed_at < func.now() - KEPT_CHANGES))
         tx.execute(delete(Ingest).where(Ingest.finished_at < func.now() - KEPT_INGESTS))
         tx.execute(delete(Boot).where(Boot.seen_at < func.now() - timedelta(days=7)))
     if swept:

@@ -257,7 +257,7 @@ def _hold_blobs(app: App, tx: Session, files: Sequence[manifest.File], staged: S
     ]
     hold = insert(Blob).on_conflict_do_update(index_elements=[Blob.sha256], set_={"kept_at": func.now()})
     tx.execute(hold, rows)
-    missing = {file.sha256 for file in files if not app.blobs.exists(file.sha256)}
+    missing = app.blobs.missing({file.sha256 for file in files})
     at_hand = {blob.sha256: blob for blob in staged if blob.sha256 in missing}
     if at_hand.keys() != missing:
         raise FileGone

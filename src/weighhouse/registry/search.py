@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain, count
 from types import MappingProxyType
 from typing import Any, Literal
@@ -37,12 +37,13 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from weighhouse.app import App
 from weighhouse.registry.paging import open_cursor, seal_cursor
+from weighhouse.registry.totals import SNAPSHOT, totals_of, versions_now, versions_of
 from weighhouse.registry.visible import is_listed
 from weighhouse.rules.errors import Invalid, Malformed
 from weighhouse.rules.permissions import Caller, Permission
 from weighhouse.rules.versions import parse_range
 from weighhouse.store.database import PLANNED_ANEW
-from weighhouse.store.tables import DownloadCount, ListedName, Package, PackageText, User
+from weighhouse.store.tables import DownloadCount, ListedName, ListingChange, Package, PackageText, User
 
 MAX_REGEX_CHARACTERS = 512
 REGEX_MILLISECONDS = 1000
@@ -161,12 +162,17 @@ def search_packages(
         InvalidRegex: A regular expression is wrong, or takes too long.
     """
     caller.require(Permission.SEARCH)
-    page, total = _statements(tuple(map(_shape, queries)))
+    pattern, totals = _sole_pattern(queries), totals_of(app.db)
+    known = totals.find(pattern) if pattern is not None else None
+    page, total = _statements(tuple(map(_shape, queries)), is_known=known is not None)
     values: dict[str, Any] = {f"v{n}": value for n, value in enumerate(chain.from_iterable(map(_values, queries)))}
+    values |= known.values if known is not None else {}
     timed = any(query.regex is not None for query in queries)
     rows = _run(app, page, timed=timed, values=values | {"offset": offset, "limit": limit})
+    if rows and pattern is not None:
+        totals.keep(pattern, rows[0].total, rows[0].snapshot, known)
     if rows or not offset:
-        return FoundPage([_found(row) for row in rows], rows[0][-1] if rows else 0)
+        return FoundPage([_found(row) for row in rows], rows[0].total if rows else 0)
     # A page beyond the end has no row that could carry the total.
     return FoundPage([], _run(app, total, timed=True, values=values)[0][0])
 
@@ -197,30 +203,41 @@ def list_packages(
         page = page.join(DownloadCount, DownloadCount.package_id == Package.id)
     if filters.q is not None:
         page = page.join(PackageText, PackageText.package_id == Package.id)
-    if cursor is None:
-        page = page.add_columns(_total(filters, where).scalar_subquery())
-        count = None
-    else:
+    count = None
+    if cursor is not None:
         count, *position = open_cursor(app.signing_key, listing, cursor)
-        page = page.add_columns(text("NULL")).where(order.after(position))
-    rows = _run(
-        app, page.order_by(*order.by).limit(limit + 1), timed=filters.regex is not None or filters.q is not None
-    )
+        page = page.where(order.after(position))
+    page, timed = page.order_by(*order.by).limit(limit + 1), filters.regex is not None or filters.q is not None
     if count is None:
-        count = rows[0][-1] if rows else 0
+        rows, count = _first_rows(app, page, filters, where, timed=timed)
+    else:
+        rows = _run(app, page, timed=timed)
     following = None
     if len(rows) > limit:
-        last = rows[limit - 1][7:-1]
+        last = rows[limit - 1][len(_COLUMNS) :][: len(order.columns)]
         following = seal_cursor(app.signing_key, listing, [count, *map(_plain, last)])
     return FoundPage([_found(row) for row in rows[:limit]], count, following)
 
 
-def _total(filters: Filters, where: ColumnElement[bool]) -> Select[Any]:
-    """How many packages pass all filters; `where` says so of one package."""
-    if filters == Filters(name=filters.name):
-        return _versions_of(_literal_condition(PackageQuery(filters.name), ListedName.name_key))
-    total = select(func.count()).select_from(Package).where(where)
-    return total.join(PackageText, PackageText.package_id == Package.id) if filters.q is not None else total
+def _first_rows(
+    app: App, page: Select[Any], filters: Filters, where: ColumnElement[bool], *, timed: bool
+) -> tuple[Sequence[Row[Any]], int]:
+    """The rows of a first page, and how many packages pass all filters; `where` says so of one package."""
+    query, known = PackageQuery(filters.name), None
+    total: Select[Any]
+    pattern, totals = _sole_pattern([query]) if filters == Filters(name=filters.name) else None, totals_of(app.db)
+    if pattern is None:
+        total = select(func.count()).select_from(Package).where(where)
+        total = total.join(PackageText, PackageText.package_id == Package.id) if filters.q is not None else total
+    elif (known := totals.find(pattern)) is not None:
+        total = versions_now(_literal_condition(query, ListingChange.name_key))
+    else:
+        total = versions_of(_literal_condition(query, ListedName.name_key))
+    page = page.add_columns(SNAPSHOT, total.scalar_subquery().label("total"))
+    rows = _run(app, page, timed=timed, values=known.values if known is not None else {})
+    if rows and pattern is not None:
+        totals.keep(pattern, rows[0].total, rows[0].snapshot, known)
+    return rows, rows[0].total if rows else 0
 
 
 @dataclass(frozen=True)
@@ -334,31 +351,47 @@ def _literal_condition(
     return _condition(_shape(query), lambda: literal(next(values), Text()), name_key)
 
 
+def _sole_pattern(queries: Sequence[PackageQuery]) -> str | None:
+    """What the names have to match where nothing else is asked, by one query or by none; else `None`."""
+    if len(queries) > 1 or not all(_shape(query).is_by_name for query in queries):
+        return None
+    return next(chain.from_iterable(map(_values, queries)), "%")
+
+
 @lru_cache(maxsize=256)
-def _statements(shapes: tuple[_Shape, ...]) -> tuple[Select[Any], Select[Any]]:
-    """The page of a search, and its total; to put them together costs more than to run them."""
-    numbers = count()
-    by_name = all(shape.is_by_name for shape in shapes)
-    name_key = ListedName.name_key if by_name else Package.name_key
-    conditions = [_condition(shape, lambda: bindparam(f"v{next(numbers)}", type_=Text()), name_key) for shape in shapes]
-    matches = or_(*conditions) if conditions else true()
+def _statements(shapes: tuple[_Shape, ...], *, is_known: bool) -> tuple[Select[Any], Select[Any]]:
+    """The page of a search, and its total; to put them together costs more than to run them.
+
+    Args:
+        is_known: Start from a total that is remembered.
+    """
+
+    def matches(name_key: InstrumentedAttribute[str]) -> ColumnElement[bool]:
+        numbers = count()
+        conditions = [_condition(shape, partial(_numbered, numbers), name_key) for shape in shapes]
+        return or_(*conditions) if conditions else true()
+
     offset, limit = bindparam("offset", type_=Integer()), bindparam("limit", type_=Integer())
-    if by_name:
-        total = _versions_of(matches)
+    if all(shape.is_by_name for shape in shapes):
+        total = versions_now(matches(ListingChange.name_key)) if is_known else versions_of(matches(ListedName.name_key))
         # Each of these names has a version at least, so the rows of the page are among theirs.
-        first = select(ListedName.name_key).where(matches, ListedName.versions > 0).order_by(ListedName.name_key)
-        names = first.limit(offset + limit).subquery("names")
-        page = select(*_COLUMNS, total.scalar_subquery()).join(names, names.c.name_key == Package.name_key)
+        first = select(ListedName.name_key).where(matches(ListedName.name_key), ListedName.versions > 0)
+        names = first.order_by(ListedName.name_key).limit(offset + limit).subquery("names")
+        page = _rows_with(total).join(names, names.c.name_key == Package.name_key)
     else:
-        total = select(func.count()).select_from(Package).where(is_listed(), matches)
-        page = select(*_COLUMNS, total.scalar_subquery()).where(matches)
+        matching = matches(Package.name_key)  # The same for both: a regular expression's matches are found once.
+        total = select(func.count()).select_from(Package).where(is_listed(), matching)
+        page = _rows_with(total).where(matching)
     order = (Package.name_key, Package.version_key.desc())
     return page.where(is_listed()).order_by(*order).offset(offset).limit(limit), total
 
 
-def _versions_of(matches: ColumnElement[bool]) -> Select[Any]:
-    """How many versions stand in search under the names that match, without a look at the versions themselves."""
-    return select(func.coalesce(func.sum(ListedName.versions), 0)).where(matches)
+def _rows_with(total: Select[Any]) -> Select[Any]:
+    return select(*_COLUMNS, SNAPSHOT, total.scalar_subquery().label("total"))
+
+
+def _numbered(numbers: Iterator[int]) -> ColumnElement[str]:
+    return bindparam(f"v{next(numbers)}", type_=Text())
 
 
 def _interval_condition(lower: ColumnElement[str], upper: ColumnElement[str], prereleases: bool) -> ColumnElement[bool]:

@@ -1,7 +1,7 @@
 """Where the bytes of files are kept, each content once; and every key of an object in a store."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -25,6 +25,14 @@ class BlobMissing(NotFound):
 
 class StoreAway(Away):
     """The store that keeps the files does not answer."""
+
+
+class StoreRefused(StoreAway):
+    """The store that keeps the files refuses the registry."""
+
+
+class ObjectChanged(StoreAway):
+    """An object in the store is not there, or not what it was."""
 
 
 class BlobDamaged(Away):
@@ -67,6 +75,15 @@ def staging_key(place: str) -> str:
     return f"staging/{place}"
 
 
+def adopted_key(sha256: str) -> str:
+    """Key of the note that a blob was adopted again, in a store whose blobs cannot be touched.
+
+    >>> adopted_key("ab" * 32)[:18]
+    'adopted/ab/ab/abab'
+    """
+    return "adopted" + blob_key(sha256).removeprefix("blobs")
+
+
 def package_key(name: str, version: str, variant: str = "package.zip") -> str:
     """Key of the ZIP of a package, or of some of its components.
 
@@ -89,6 +106,46 @@ class Staged:
     size_bytes: int
     crc32: int
     place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a store says of an object.
+
+    Args:
+        etag: What the store tells its content by; no digest of it.
+    """
+
+    size_bytes: int
+    etag: str
+    changed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Presigned:
+    """A request that anybody may make, once or more often, until it ends.
+
+    Args:
+        headers: What the request must carry: the signature covers them.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class UploadedPart:
+    """A part of an object as the store took it.
+
+    Args:
+        number: From 1; parts stand in the order of their numbers.
+        checksums: What the store wants back when the parts become an object, by its own names.
+    """
+
+    number: int
+    etag: str
+    checksums: Mapping[str, str]
 
 
 class Staging(Protocol):
@@ -168,6 +225,9 @@ class BlobStore(Protocol):
     def exists(self, sha256: str) -> bool:
         """Whether there is such a blob."""
 
+    def missing(self, sha256s: Iterable[str]) -> set[str]:
+        """Those of which there is no blob."""
+
     def delete(self, sha256: str) -> None:
         """Remove a blob; fine when it is gone. Only the caller knows whether anybody needs it."""
 
@@ -184,5 +244,60 @@ class BlobStore(Protocol):
             StoreAway: They cannot.
         """
 
+    @property
+    def direct(self) -> "DirectStore | None":
+        """Where clients send bytes to, past the registry; `None` where they cannot."""
+
     def close(self) -> None:
         """Let go of threads and connections; what is kept stays."""
+
+
+class DirectStore(Protocol):
+    """Objects that clients send by themselves, at addresses that the registry signs.
+
+    Keys are those of this file. Every method but those that sign raises `StoreAway` when the store does not do its work,
+    and `ObjectChanged` when an object or an upload is not there.
+    """
+
+    def presigned_put(self, key: str, *, sha256: str, size_bytes: int, seconds: int) -> Presigned:
+        """A request that puts exactly these bytes at a key; at most 5 GiB.
+
+        A store may take other bytes of the same length all the same: not every one looks at the digest.
+        """
+
+    def begin_multipart(
+        self, key: str, *, content_type: str = "application/octet-stream", checksum: str | None = "CRC32"
+    ) -> str:
+        """The id of a new upload, of which nothing is at the key before it is complete.
+
+        Args:
+            checksum: `SHA256` where every part is signed with its digest, `None` where none is; `CRC32` for parts that
+                the registry sends itself.
+        """
+
+    def presigned_part(self, key: str, upload_id: str, number: int, *, sha256: str | None, seconds: int) -> Presigned:
+        """A request that sends a part: 5 MiB to 5 GiB, the last one any size.
+
+        Args:
+            number: 1 to 10,000.
+            sha256: The digest that the part has to have; `None` leaves that open.
+        """
+
+    def list_parts(self, key: str, upload_id: str) -> Sequence[tuple[UploadedPart, int]]:
+        """The parts that arrived and how long each is, by number."""
+
+    def complete_multipart(
+        self, key: str, upload_id: str, parts: Sequence[UploadedPart], *, if_none_match: bool = False
+    ) -> None:
+        """Make the parts an object; with the condition only where none is."""
+
+    def abort_multipart(self, key: str, upload_id: str) -> None:
+        """Throw an upload away; fine when it is gone."""
+
+    def head(self, key: str) -> Head | None:
+        """What is at a key, `None` where nothing is."""
+
+    def read(
+        self, key: str, start: int = 0, length: int | None = None, chunk_bytes: int = CHUNK_BYTES
+    ) -> Iterator[bytes]:
+        """The bytes of an object from `start`: at most `length`, or all that follow."""

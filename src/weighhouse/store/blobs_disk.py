@@ -3,7 +3,7 @@
 import errno
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
 from datetime import datetime
@@ -38,6 +38,9 @@ class DiskBlobs:
     `staging/` has bytes on their way in, `blobs/ab/cd/` the blobs whose SHA-256 begins with abcd. Whatever is below
     `blobs/` is whole, and durable before its name is.
     """
+
+    direct = None
+    """Clients send to the registry: nobody else reaches the folder."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -269,6 +272,14 @@ class DiskBlobs:
         except BlobMissing:
             return False
         return True
+
+    def missing(self, sha256s: Iterable[str]) -> set[str]:
+        """Those of which there is no blob.
+
+        Raises:
+            StoreAway: The disk fails.
+        """
+        return {sha256 for sha256 in sha256s if not self.exists(sha256)}
 
     def _path(self, sha256: str) -> Path:
         """Where a blob is."""

@@ -168,6 +168,23 @@ class ListedName(Row):
     versions: Mapped[int]
 
 
+class ListingChange(Row):
+    """By how many versions a name's count rose or fell, and in which transaction: brings a remembered total up to date.
+
+    Written by triggers only, and swept after a day.
+    """
+
+    __tablename__ = "listing_changes"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    name_key: Mapped[str] = mapped_column(Text(collation="C"))
+    versions: Mapped[int]
+    transaction: Mapped[int] = mapped_column(
+        BigInteger, server_default=text("pg_current_xact_id()::text::bigint"), index=True
+    )
+    changed_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
 class TakenVersion(Row):
     """A (name, version) that was published once. It outlives its package, so that a deleted version is never replaced."""
 

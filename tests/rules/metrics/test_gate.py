@@ -4,47 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weighhouse.rules.evidence import Reason
+from tests.rules.metrics.examples import A, B, C, D, results_of
 from weighhouse.rules.metrics.gate import FIXES, decide, gated_score
 from weighhouse.rules.metrics.net import WEIGHTS
-from weighhouse.rules.metrics.result import Result, Status, ok
-
-A = {
-    "license": 1.0,
-    "ramp_up_time": 0.85,
-    "bus_factor": 0.77,
-    "performance_claims": 0.68,
-    "dataset_and_code_score": 1.0,
-    "dataset_quality": 0.90,
-    "code_quality": 0.89,
-    "reproducibility": 1.0,
-    "size_score": 1.0,
-    "reviewedness": 0.82,
-    "tree_score": 0.70,
-}
-C = {
-    "license": 0.90,
-    "ramp_up_time": 0.68,
-    "performance_claims": 0.48,
-    "dataset_and_code_score": 0.0,
-    "reproducibility": 0.50,
-    "size_score": 0.47,
-}
-C_DEVICES = {"raspberry_pi": 0.0, "jetson_nano": 0.0, "desktop_pc": 0.33, "aws_server": 1.0}
-
-
-def results_of(scores: dict[str, float], *, has_parents: bool = False) -> dict[str, Result]:
-    """All eleven results: those scored, a root model without parents, the rest inconclusive."""
-    results: dict[str, Result] = {}
-    for name in WEIGHTS:
-        if name in scores:
-            inputs = {"devices": C_DEVICES} if name == "size_score" and scores[name] == 0.47 else {}
-            results[name] = ok(name, scores[name], ["seen"], inputs=inputs)
-        elif name == "tree_score" and not has_parents:
-            results[name] = Result(name, Status.NOT_APPLICABLE, None, ("none",), reason_code=Reason.NO_PARENTS)
-        else:
-            results[name] = Result(name, Status.INCONCLUSIVE, None, ("away",), reason_code=Reason.UNREACHABLE)
-    return results
+from weighhouse.rules.metrics.result import ok
 
 
 def test_example_a_passes() -> None:
@@ -55,8 +18,7 @@ def test_example_a_passes() -> None:
 
 
 def test_example_b_is_let_in_with_reviewedness_not_known() -> None:
-    scores = {name: score for name, score in A.items() if name not in ("tree_score", "reviewedness")}
-    decision = decide(results_of(scores))
+    decision = decide(results_of(B))
     assert (decision.outcome, decision.net.score, decision.net.coverage) == ("hold", 0.90, 0.95)
     assert [one.metric for one in decision.unknown] == ["reviewedness"]
 
@@ -72,7 +34,7 @@ def test_example_c_is_refused_for_two_metrics_and_not_for_its_size() -> None:
 
 
 def test_example_d_is_let_in_unless_a_coverage_is_asked_for() -> None:
-    results = results_of({"license": 0.90, "size_score": 1.0})
+    results = results_of(D)
     assert decide(results).outcome == "hold"
     assert decide(results).net.coverage == 0.21
     refused = decide(results, min_coverage=0.50)

@@ -1,15 +1,15 @@
 """Authenticate, users, permissions, tokens."""
 
 from typing import TYPE_CHECKING, Annotated, Any
-from uuid import UUID
 
 import anyio
 from anyio import CapacityLimiter
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from weighhouse.doors.api import schemas
 from weighhouse.doors.api.answers import Cursor, Listing, answer, problems
+from weighhouse.doors.api.schemas import accounts as schemas
+from weighhouse.doors.api.schemas.shape import Id, Message
 from weighhouse.doors.api.strict import StrictRoute
 from weighhouse.doors.caller import Admin, AnyCaller, Registry
 from weighhouse.registry import accounts
@@ -62,9 +62,7 @@ async def post_authenticate(registry: Registry, request: Request, body: schemas.
     return answer({"token": given.secret, "calls_remaining": given.calls_remaining, "expires_at": given.expires_at})
 
 
-@router.delete(
-    "/authenticate", response_model=schemas.Message, responses=problems(401, 404, 429, 503), summary="Sign out"
-)
+@router.delete("/authenticate", response_model=Message, responses=problems(401, 404, 429, 503), summary="Sign out")
 def delete_authenticate(registry: Registry, caller: AnyCaller) -> Response:
     """Revokes the token that the request is made with."""
     with registry.db.write() as tx:
@@ -117,7 +115,7 @@ async def post_user_register(registry: Registry, caller: Admin, body: schemas.Ne
     responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 429, 503),
     summary="Set a user's permissions",
 )
-def put_user_permissions(registry: Registry, caller: Admin, user_id: UUID, body: schemas.Permissions) -> Response:
+def put_user_permissions(registry: Registry, caller: Admin, user_id: Id, body: schemas.Permissions) -> Response:
     """Replaces a user's permissions; they hold from the next request on. Admins only."""
     with registry.db.write() as tx:
         return answer(_user(accounts.set_permissions(tx, caller, user_id, body.permissions)))
@@ -129,9 +127,7 @@ def put_user_permissions(registry: Registry, caller: Admin, user_id: UUID, body:
     responses=problems(400, 401, 403, 404, 413, 415, 422, 429, 503),
     summary="Set a password",
 )
-async def put_user_password(
-    registry: Registry, caller: AnyCaller, user_id: UUID, body: schemas.NewPassword
-) -> Response:
+async def put_user_password(registry: Registry, caller: AnyCaller, user_id: Id, body: schemas.NewPassword) -> Response:
     """Replaces a password and revokes that user's tokens. Users change their own, admins anybody's."""
     await _hash_in_turn(accounts.set_password, registry, caller, user_id, body.password, body.current_password)
     return answer({"message": "The password is set, and the user's tokens are revoked", "user_id": user_id})
@@ -143,7 +139,7 @@ async def put_user_password(
     responses=problems(401, 403, 404, 409, 422, 429, 503),
     summary="Delete a user",
 )
-def delete_user(registry: Registry, caller: AnyCaller, user_id: UUID) -> Response:
+def delete_user(registry: Registry, caller: AnyCaller, user_id: Id) -> Response:
     """Removes an account and its tokens; its packages stay. Users delete themselves, admins anybody."""
     with registry.db.write() as tx:
         user = accounts.delete_user(tx, caller, user_id)
@@ -156,7 +152,7 @@ def delete_user(registry: Registry, caller: AnyCaller, user_id: UUID) -> Respons
     responses=problems(401, 403, 404, 422, 429, 503),
     summary="List a user's tokens",
 )
-def get_user_tokens(registry: Registry, caller: AnyCaller, user_id: UUID) -> Response:
+def get_user_tokens(registry: Registry, caller: AnyCaller, user_id: Id) -> Response:
     """A user's living tokens, newest first; never their secrets."""
     with registry.db.read() as tx:
         tokens = accounts.list_tokens(tx, caller, user_id)
@@ -165,11 +161,11 @@ def get_user_tokens(registry: Registry, caller: AnyCaller, user_id: UUID) -> Res
 
 @router.delete(
     "/user/{user_id}/tokens/{token_id}",
-    response_model=schemas.Message,
+    response_model=Message,
     responses=problems(401, 403, 404, 422, 429, 503),
     summary="Revoke a token",
 )
-def delete_user_token(registry: Registry, caller: AnyCaller, user_id: UUID, token_id: UUID) -> Response:
+def delete_user_token(registry: Registry, caller: AnyCaller, user_id: Id, token_id: Id) -> Response:
     """Ends one token of a user, on every server at once."""
     with registry.db.write() as tx:
         accounts.revoke_token_of(tx, caller, user_id, token_id)

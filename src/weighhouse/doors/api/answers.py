@@ -9,7 +9,7 @@ from fastapi import Query, Request
 from starlette.responses import Response
 
 from weighhouse.app import App
-from weighhouse.doors.api.schemas import Problem, Text
+from weighhouse.doors.api.schemas.shape import Problem, Text
 from weighhouse.registry.paging import open_cursor, seal_cursor
 from weighhouse.rules.permissions import Caller
 

@@ -50,18 +50,19 @@ class ArchiveResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends head and body."""
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         try:
-            if not scope["state"].get("is_head"):
-                await self._send_parts(scope, send)
+            # Before the head: where the store does not answer, this can still become a problem document.
+            part = None if scope["state"].get("is_head") else await run_in_threadpool(next, self._parts, None)
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            await self._send_parts(part, scope, send)
         finally:
             if isinstance(self._parts, Generator):
                 await run_in_threadpool(self._parts.close)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _send_parts(self, scope: Scope, send: Send) -> None:
+    async def _send_parts(self, part: bytes | FileSpan | None, scope: Scope, send: Send) -> None:
         can_send_files = ZERO_COPY in scope.get("extensions", {})
-        while (part := await run_in_threadpool(next, self._parts, None)) is not None:
+        while part is not None:
             if isinstance(part, bytes):
                 await send({"type": "http.response.body", "body": part, "more_body": True})
             elif can_send_files:
@@ -69,6 +70,7 @@ class ArchiveResponse(Response):
                 await send({"type": ZERO_COPY, **span})
             else:
                 await _send_in_pieces(part, send)
+            part = await run_in_threadpool(next, self._parts, None)
 
 
 async def _send_in_pieces(span: FileSpan, send: Send) -> None:

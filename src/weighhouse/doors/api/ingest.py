@@ -11,8 +11,9 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from weighhouse.app import App
-from weighhouse.doors.api import schemas
 from weighhouse.doors.api.answers import Cursor, Listing, answer, problems
+from weighhouse.doors.api.schemas import ingest as schemas
+from weighhouse.doors.api.schemas.shape import Id
 from weighhouse.doors.api.strict import StrictRoute
 from weighhouse.doors.caller import Registry, Uploader
 from weighhouse.doors.problems import recorded_document, recorded_problem
@@ -71,7 +72,7 @@ async def post_package_ingest(registry: Registry, request: Request, caller: Uplo
     responses=problems(401, 403, 404, 422, 429, 503),
     summary="How far an ingest is",
 )
-def get_package_ingest(registry: Registry, caller: Uploader, ingest_id: UUID) -> Response:
+def get_package_ingest(registry: Registry, caller: Uploader, ingest_id: Id) -> Response:
     """How far a model is on its way in, and what came of it. For who asked for it, and for admins."""
     return answer(_state(_find(registry, caller, ingest_id)))
 
@@ -82,7 +83,7 @@ def get_package_ingest(registry: Registry, caller: Uploader, ingest_id: UUID) ->
     responses=problems(401, 403, 404, 409, 422, 429, 503),
     summary="Cancel an ingest",
 )
-def delete_package_ingest(registry: Registry, caller: Uploader, ingest_id: UUID) -> Response:
+def delete_package_ingest(registry: Registry, caller: Uploader, ingest_id: Id) -> Response:
     """Ends an ingest that is under way; nothing of it is kept. For who asked for it, and for admins."""
     with registry.db.write() as tx:
         row = ingests.cancel_ingest(tx, caller, ingest_id)

@@ -5,8 +5,8 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from weighhouse.doors.api import schemas
 from weighhouse.doors.api.answers import answer, problems
+from weighhouse.doors.api.schemas import licenses as schemas
 from weighhouse.doors.api.strict import StrictRoute
 from weighhouse.doors.caller import Registry, Searcher
 from weighhouse.registry import license_check

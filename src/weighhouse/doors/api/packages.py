@@ -5,16 +5,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
-from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from weighhouse.app import App
-from weighhouse.doors.api import schemas
 from weighhouse.doors.api.answers import Cursor, Listing, answer, problems
 from weighhouse.doors.api.archive import ArchiveResponse, attachment, has_already
+from weighhouse.doors.api.schemas import packages as schemas
+from weighhouse.doors.api.schemas.evaluations import Evaluations
+from weighhouse.doors.api.schemas.shape import Id
 from weighhouse.doors.api.strict import StrictRoute
 from weighhouse.doors.caller import Admin, AnyCaller, Downloader, Registry, Searcher, Uploader
 from weighhouse.registry import downloads, evaluate, lineage, packages, ratings
@@ -44,7 +45,7 @@ async def get_package(
     registry: Registry,
     request: Request,
     caller: Downloader,
-    package_id: UUID,
+    package_id: Id,
     weights: Wanted = False,
     datasets: Wanted = False,
     code: Wanted = False,
@@ -108,7 +109,7 @@ async def _wait_for_zip(registry: App, offer: downloads.Offer) -> str | None:
 def get_package_archive(
     registry: Registry,
     request: Request,
-    package_id: UUID,
+    package_id: Id,
     variant: str,
     expires: Annotated[str, Query(description="When the address ends.")] = "",
     signature: Annotated[str, Query(description="What makes the address valid.")] = "",
@@ -138,7 +139,7 @@ def get_package_archive(
     responses=problems(401, 403, 404, 422, 429, 503),
     summary="Describe a package",
 )
-def get_package_metadata(registry: Registry, caller: Searcher, package_id: UUID) -> Response:
+def get_package_metadata(registry: Registry, caller: Searcher, package_id: Id) -> Response:
     """Everything that is known of a package: scores with their reasons, files, parents, figures."""
     with registry.db.read() as tx:
         return answer(_metadata(packages.describe_package(tx, caller, package_id)))
@@ -154,7 +155,7 @@ def get_package_files(
     registry: Registry,
     request: Request,
     caller: Searcher,
-    package_id: UUID,
+    package_id: Id,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Response:
@@ -175,7 +176,7 @@ def get_package_download_history(
     registry: Registry,
     request: Request,
     caller: AnyCaller,
-    package_id: UUID,
+    package_id: Id,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Response:
@@ -193,7 +194,7 @@ def get_package_download_history(
     responses=problems(400, 401, 403, 404, 413, 415, 422, 429, 503),
     summary="Rate a package",
 )
-def put_package_rate(registry: Registry, caller: Searcher, package_id: UUID, body: schemas.Stars) -> Response:
+def put_package_rate(registry: Registry, caller: Searcher, package_id: Id, body: schemas.Stars) -> Response:
     """Gives a package 1 to 5 stars; a user's last rating counts."""
     with registry.db.write() as tx:
         rated = ratings.rate_package(tx, caller, package_id, body.score, review=body.review)
@@ -207,7 +208,12 @@ def put_package_rate(registry: Registry, caller: Searcher, package_id: UUID, bod
     summary="List a package's ratings",
 )
 def get_package_ratings(
-    registry: Registry, request: Request, caller: Searcher, package_id: UUID, cursor: Cursor = None, limit: Limit = 50
+    registry: Registry,
+    request: Request,
+    caller: Searcher,
+    package_id: Id,
+    cursor: Cursor = None,
+    limit: Limit = 50,
 ) -> Response:
     """Ratings with their reviews, newest first."""
     listing = Listing(registry, request, caller)
@@ -232,7 +238,7 @@ def get_package_ratings(
     summary="Trace a package's lineage",
 )
 def get_package_lineage(
-    registry: Registry, caller: Searcher, package_id: UUID, direction: lineage.Direction = "ancestors"
+    registry: Registry, caller: Searcher, package_id: Id, direction: lineage.Direction = "ancestors"
 ) -> Response:
     """The package, then what it was made from, or what was made from it, nearest first."""
     with registry.db.read(snapshot=True) as tx:
@@ -247,7 +253,7 @@ def get_package_lineage(
     responses=problems(401, 403, 404, 422, 429, 503),
     summary="Weigh a package again",
 )
-def post_package_evaluate(registry: Registry, caller: Uploader, package_id: UUID) -> Response:
+def post_package_evaluate(registry: Registry, caller: Uploader, package_id: Id) -> Response:
     """Asks for a new evaluation; those before stay in the history."""
     with registry.db.write() as tx:
         evaluate.request_evaluation(tx, caller, package_id)
@@ -257,12 +263,17 @@ def post_package_evaluate(registry: Registry, caller: Uploader, package_id: UUID
 
 @router.get(
     "/package/{package_id}/evaluations",
-    response_model=schemas.Evaluations,
+    response_model=Evaluations,
     responses=problems(401, 403, 404, 422, 429, 503),
     summary="List a package's evaluations",
 )
 def get_package_evaluations(
-    registry: Registry, request: Request, caller: Searcher, package_id: UUID, cursor: Cursor = None, limit: Limit = 50
+    registry: Registry,
+    request: Request,
+    caller: Searcher,
+    package_id: Id,
+    cursor: Cursor = None,
+    limit: Limit = 50,
 ) -> Response:
     """Every weighing of a package, newest first, with what changed since the one before; none is ever changed."""
     listing = Listing(registry, request, caller)
@@ -277,7 +288,7 @@ def get_package_evaluations(
     responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 429, 503),
     summary="Release a package from quarantine",
 )
-def post_package_release(registry: Registry, caller: Admin, package_id: UUID, body: schemas.Release) -> Response:
+def post_package_release(registry: Registry, caller: Admin, package_id: Id, body: schemas.Release) -> Response:
     """Frees a quarantined package; who did it and why stays on record. Admins only."""
     with registry.db.write() as tx:
         package = packages.release_package(tx, caller, package_id, body.reason)
@@ -293,7 +304,7 @@ def post_package_release(registry: Registry, caller: Admin, package_id: UUID, bo
 def delete_package(
     registry: Registry,
     caller: Admin,
-    package_id: UUID,
+    package_id: Id,
     release: Annotated[bool, Query(description="Whether the version may be published again.")] = False,
 ) -> Response:
     """Removes a package and the files that no other package holds; its version stays taken. Admins only."""

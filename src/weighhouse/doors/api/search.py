@@ -5,8 +5,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Query, Request
 from starlette.responses import Response
 
-from weighhouse.doors.api import schemas
 from weighhouse.doors.api.answers import answer, page_headers, problems
+from weighhouse.doors.api.schemas import search as schemas
+from weighhouse.doors.api.schemas.shape import Score, Text, VerdictName
 from weighhouse.doors.api.strict import StrictRoute
 from weighhouse.doors.caller import Registry, Searcher
 from weighhouse.registry import search
@@ -14,7 +15,7 @@ from weighhouse.registry import search
 router = APIRouter(tags=["Search"], route_class=StrictRoute)
 
 Limit = Annotated[int, Query(ge=1, le=100, description="Packages on a page.")]
-Filter = Annotated[schemas.Text | None, Query(max_length=1024)]
+Filter = Annotated[Text | None, Query(max_length=1024)]
 Queries = Annotated[list[schemas.PackageQuery], Body(max_length=100)]
 
 
@@ -50,25 +51,23 @@ def get_packages(
     registry: Registry,
     request: Request,
     caller: Searcher,
-    q: Annotated[schemas.Text | None, Query(max_length=1024, description="Words to search for, ranked.")] = None,
+    q: Annotated[Text | None, Query(max_length=1024, description="Words to search for, ranked.")] = None,
     name: Filter = None,
     version: Filter = None,
     regex: Filter = None,
     license: Filter = None,  # noqa: A002 - the parameter's name on the wire
-    min_net_score: Annotated[schemas.Score | None, Query()] = None,
-    verdict: Annotated[schemas.VerdictName | None, Query()] = None,
-    uploader: Annotated[schemas.Text | None, Query(max_length=1024, description="Name or id of a user.")] = None,
+    min_net_score: Annotated[Score | None, Query()] = None,
+    verdict: Annotated[VerdictName | None, Query()] = None,
+    uploader: Annotated[Text | None, Query(max_length=1024, description="Name or id of a user.")] = None,
     sort: Annotated[
-        schemas.Text | None,
+        Text | None,
         Query(
             max_length=64,
             description="relevance, name, upload_date, net_score or downloads; - in front turns it. "
             "By relevance with `q`, else newest first, when left out.",
         ),
     ] = None,
-    cursor: Annotated[
-        schemas.Text | None, Query(max_length=4096, description="`next_cursor` of the page before.")
-    ] = None,
+    cursor: Annotated[Text | None, Query(max_length=4096, description="`next_cursor` of the page before.")] = None,
     limit: Limit = 50,
 ) -> Response:
     """Packages that pass all filters, page by page. A page costs the same at any depth."""

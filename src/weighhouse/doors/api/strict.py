@@ -69,12 +69,23 @@ def _calls(dependant: Dependant) -> Iterator[Callable[..., Any]]:
         yield from _calls(inner)
 
 
+def require_plain(request: Request) -> None:
+    """Nothing, when the body comes as it is: what unpacks to any size is not unpacked here.
+
+    Raises:
+        UnsupportedMedia: It is said to be compressed.
+    """
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise UnsupportedMedia("Send the body as it is, without compressing it: leave Content-Encoding out.")
+
+
 def _require_json(request: Request) -> None:
     """Nothing, when the body is said to be JSON, or there is none.
 
     Raises:
-        UnsupportedMedia: It is said to be something else.
+        UnsupportedMedia: It is said to be something else, or compressed.
     """
+    require_plain(request)
     has_body = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if has_body and kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):

@@ -13,8 +13,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 from starlette.responses import FileResponse, Response
 
-from weighhouse.doors.api import schemas
 from weighhouse.doors.api.answers import answer, problems
+from weighhouse.doors.api.schemas import system as schemas
+from weighhouse.doors.api.schemas.shape import Message
 from weighhouse.doors.api.strict import StrictRoute
 from weighhouse.doors.caller import Admin, Registry, require_caller
 from weighhouse.doors.problems import explain
@@ -28,6 +29,7 @@ STATIC = Path(__file__).parent / "static"
 router = APIRouter(tags=["System"], route_class=StrictRoute)
 pages = APIRouter(include_in_schema=False)
 
+_PROXY_HEADERS = frozenset({"forwarded", "via", "x-real-ip"})
 _BOUNDS_MS = (1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 120_000)
 
 
@@ -100,7 +102,7 @@ def get_logs(
 )
 async def get_metrics(registry: Registry, request: Request) -> Response:
     """Requests and durations over all server processes. Without a token from this machine only, else for admins."""
-    if not _is_this_machine(request):
+    if registry.settings.is_behind_proxy or not _is_this_machine(request):
         (await require_caller(request)).require(Permission.ADMIN)
     figures = await run_in_threadpool(monitor.read_figures, registry)
     collectors = CollectorRegistry(auto_describe=False)
@@ -108,9 +110,7 @@ async def get_metrics(registry: Registry, request: Request) -> Response:
     return Response(generate_latest(collectors), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-@router.delete(
-    "/reset", response_model=schemas.Message, responses=problems(401, 403, 429, 503), summary="Reset the registry"
-)
+@router.delete("/reset", response_model=Message, responses=problems(401, 403, 429, 503), summary="Reset the registry")
 def delete_reset(registry: Registry, caller: Admin) -> Response:
     """Removes all packages and all users but the default admin; the caller's token stays valid. Admins only."""
     reset.reset_registry(registry, caller)
@@ -149,9 +149,9 @@ def _word(is_up: bool) -> str:
 
 
 def _is_this_machine(request: Request) -> bool:
-    """Whether both ends of the connection are on this machine, and no proxy stands between."""
+    """Whether both ends of the connection are on this machine, and no proxy says that it stands between."""
     ends = (request.client.host if request.client else "", (request.scope.get("server") or ("",))[0])
-    if any(name in request.headers for name in ("x-forwarded-for", "forwarded", "via", "x-real-ip")):
+    if any(name in _PROXY_HEADERS or name.startswith("x-forwarded-") for name in request.headers):
         return False
     try:
         return all(ipaddress.ip_address(end).is_loopback for end in ends)

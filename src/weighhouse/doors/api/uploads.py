@@ -11,10 +11,10 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from weighhouse.app import App
-from weighhouse.doors.api import schemas
 from weighhouse.doors.api.answers import answer, problems
 from weighhouse.doors.api.form import BadForm, FormReader, boundary_of
-from weighhouse.doors.api.strict import StrictRoute
+from weighhouse.doors.api.schemas import packages as schemas
+from weighhouse.doors.api.strict import StrictRoute, require_plain
 from weighhouse.doors.caller import Registry, Uploader
 from weighhouse.registry.evaluate import EvaluationState, evaluation_state
 from weighhouse.registry.packages import storage_path
@@ -93,6 +93,7 @@ async def post_package(registry: Registry, request: Request, caller: Uploader) -
 
 
 async def _take_in(registry: App, request: Request, caller: Caller) -> Recorded:
+    require_plain(request)
     boundary = boundary_of(request)
     limit = registry.settings.max_upload_bytes
     announced = request.headers.get("content-length", "0")

@@ -13,7 +13,8 @@ from weighhouse.doors.cli.log_lines import JsonLines, PlainLines
 from weighhouse.settings import Settings
 
 _PREFIX = "WEIGHHOUSE_"
-_UNSHOWN = {"admin_password", "hf_token", "github_token", "database_url", "s3_secret_access_key"}
+_UNSHOWN = {"admin_password", "hf_token", "github_token", "database_url"}
+_UNPREFIXED = ("AWS_", "WEIGHHOUSE_", "S3_")
 
 
 class BadSettings(click.ClickException):
@@ -52,7 +53,8 @@ def _sentence(mistake: Any) -> str:
     name = str(mistake["loc"][0]) if mistake["loc"] else "settings"
     value = mistake.get("input")
     shown = "" if name in _UNSHOWN or isinstance(value, SecretStr) else f" It is {str(value)!r} now."
-    return f"{_PREFIX}{name.upper()}: {mistake['msg'].removeprefix('Value error, ')}.{shown}"
+    variable = name if name.startswith(_UNPREFIXED) else f"{_PREFIX}{name.upper()}"
+    return f"{variable}: {mistake['msg'].removeprefix('Value error, ')}.{shown}"
 
 
 def configure_logging(settings: Settings) -> None:
@@ -73,3 +75,5 @@ def configure_logging(settings: Settings) -> None:
         level=level if level <= logging.DEBUG else max(level, logging.WARNING), handlers=[target], force=True
     )
     logging.getLogger("weighhouse").setLevel(level)
+    # At DEBUG it tells every header, session tokens and signatures among them.
+    logging.getLogger("botocore").setLevel(logging.WARNING)

@@ -20,6 +20,7 @@ from weighhouse.registry.accounts import ensure_admin
 from weighhouse.rules.errors import Away, Denied
 from weighhouse.settings import DEFAULT_ADMIN_PASSWORD, Settings
 from weighhouse.store import embedded
+from weighhouse.store.blobs import StoreRefused
 from weighhouse.store.cluster import DatabaseFailed
 from weighhouse.store.data_dir import claim
 from weighhouse.store.database import migrate
@@ -122,6 +123,7 @@ def _serve(settings: Settings, postgres: Postgres, listener: socket.socket, stop
     app = App.open(settings)
     try:
         ensure_admin(app)
+        _look_at_store(app)
     finally:
         app.close()
     if stop:
@@ -140,6 +142,20 @@ def _serve(settings: Settings, postgres: Postgres, listener: socket.socket, stop
         listener.close()
         end(crew.api, _API_END_SECONDS, stop)
         end(crew.workers, _WORKER_END_SECONDS, stop)
+
+
+def _look_at_store(app: App) -> None:
+    """Goes on while the store is away: what needs no files works, and the rest does as soon as it is back.
+
+    Raises:
+        StoreRefused: It does not let the registry in, which no waiting mends.
+    """
+    try:
+        app.blobs.check()
+    except StoreRefused:
+        raise
+    except Away as away:
+        _log.warning("%s The server starts without it: nothing can be uploaded or downloaded meanwhile.", away.detail)
 
 
 def _refuse_default_password(settings: Settings) -> None:
