@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,29 +80,54 @@ def reference(database_url: str, folder: Path, *, workers: int = 2) -> Iterator[
         yield f"http://127.0.0.1:{port}"
 
 
-@contextmanager
-def nginx(root: Path, folder: Path) -> Iterator[str]:
+def nginx(root: Path, folder: Path) -> AbstractContextManager[str]:
     """An nginx that sends the files below `root`; its address.
 
     Raises:
         FileNotFoundError: There is no nginx; install nginx-light.
     """
+    probe = next(path for path in root.iterdir())
+    return _nginx(folder, "sendfile on; tcp_nopush on;", f"root {root};", probe.name)
+
+
+def balancer(folder: Path, urls: Sequence[str]) -> AbstractContextManager[str]:
+    """An nginx that passes requests on to these servers in turn; its address.
+
+    Raises:
+        FileNotFoundError: There is no nginx; install nginx-light.
+    """
+    servers = " ".join(f"server {url.removeprefix('http://')};" for url in urls)
+    passing = 'proxy_pass http://servers; proxy_http_version 1.1; proxy_set_header Connection "";'
+    return _nginx(
+        folder,
+        f"upstream servers {{ {servers} keepalive 64; }}",
+        f"location / {{ {passing} proxy_set_header Host $http_host; }}",
+        "healthz",
+    )
+
+
+@contextmanager
+def _nginx(folder: Path, http: str, server: str, probe: str) -> Iterator[str]:
+    """An nginx with these lines in its blocks; it runs when `probe` answers."""
     program = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
     if program is None:
-        raise FileNotFoundError("Install nginx (apt-get install nginx-light) to measure downloads against it.")
+        raise FileNotFoundError("Install nginx (apt-get install nginx-light) to measure with it.")
     port = _free_port()
-    configuration = folder / "nginx.conf"
+    # Several may run beside each other.
+    own = folder / f"nginx-{port}"
+    own.mkdir()
+    configuration = own / "nginx.conf"
+    temporary = "".join(f"{kind}_temp_path {own}/{kind};" for kind in ("client_body", "proxy"))
     configuration.write_text(
-        f"daemon off; worker_processes 2; pid {folder}/nginx.pid; error_log {folder}/nginx-error.log;\n"
+        f"daemon off; worker_processes 2; pid {own}/pid; error_log {own}/error.log;\n"
         f"{'user root;' if os.geteuid() == 0 else ''}\n"
         "events { worker_connections 1024; }\n"
-        f"http {{ access_log off; sendfile on; tcp_nopush on; client_body_temp_path {folder}/nginx-body;\n"
-        f"server {{ listen 127.0.0.1:{port}; root {root}; }} }}\n"
+        f"http {{ access_log off; {temporary} {http}\n"
+        f"server {{ listen 127.0.0.1:{port}; {server} }} }}\n"
     )
-    command = [program, "-e", str(folder / "nginx-error.log"), "-c", str(configuration)]
-    with _running(command, folder / "nginx.log", {}) as process:
-        probe = next(path for path in root.iterdir())
-        _await(f"http://127.0.0.1:{port}/{probe.name}", process, method="HEAD")
+    command = [program, "-e", str(own / "error.log"), "-c", str(configuration)]
+    with _running(command, own / "log", {}) as process:
+        _await(f"http://127.0.0.1:{port}/{probe}", process, method="HEAD")
         yield f"http://127.0.0.1:{port}"
 
 

@@ -199,9 +199,9 @@ def new_environment(request: pytest.FixtureRequest) -> Mapping[str, str]:
     return place_in(whole_bucket, request.getfixturevalue("bucket_server")).environment()
 
 
-def start_server(data_dir: Path, **environment: str) -> Server:
-    """Starts `weighhouse serve` on a free port and returns when it is ready."""
-    command = [sys.executable, "-m", "weighhouse", "serve", "--port", "0", "--data-dir", str(data_dir)]
+def start_server(data_dir: Path, port: int = 0, /, **environment: str) -> Server:
+    """Starts `weighhouse serve`, on a free port if none is given, and returns when it is ready."""
+    command = [sys.executable, "-m", "weighhouse", "serve", "--port", str(port), "--data-dir", str(data_dir)]
     settings = {"WEIGHHOUSE_ADMIN_PASSWORD": ADMIN_PASSWORD, "WEIGHHOUSE_TOKEN_CALLS": "10000000", **environment}
     data_dir.mkdir(parents=True, exist_ok=True)
     log = (data_dir.parent / f"{data_dir.name}.log").open("wb")

@@ -47,10 +47,11 @@ BROKEN = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection
 
 
 class FaultProxy:
-    """A proxy on loopback in a thread of its own."""
+    """A proxy in a thread of its own, on loopback unless another address is given."""
 
-    def __init__(self, host: str, port: int) -> None:
-        """Listens, and passes on to this address."""
+    def __init__(self, host: str, port: int, listen_on: str = "127.0.0.1") -> None:
+        """Listens, and passes on to this address; a folder as the host holds the socket of a PostgreSQL."""
+        self._listen_on = listen_on
         self._upstream = (host, port)
         self._fault = NONE
         self._hits = 0
@@ -89,7 +90,7 @@ class FaultProxy:
         done.result(timeout=30)
 
     async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._serve, self._listen_on, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _close(self) -> None:
@@ -127,7 +128,7 @@ class FaultProxy:
             _reset(writer)
             return
         try:
-            upstream_reader, upstream = await asyncio.open_connection(*self._upstream)
+            upstream_reader, upstream = await self._connect()
         except OSError:
             _reset(writer)
             return
@@ -141,6 +142,12 @@ class FaultProxy:
             self._deaf.discard(writer)
             for end in (writer, upstream):
                 end.close()
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        host, port = self._upstream
+        if host.startswith("/"):
+            return await asyncio.open_unix_connection(f"{host}/.s.PGSQL.{port}")
+        return await asyncio.open_connection(host, port)
 
     async def _ask(
         self, reader: asyncio.StreamReader, upstream: asyncio.StreamWriter, client: asyncio.StreamWriter

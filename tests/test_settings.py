@@ -25,3 +25,18 @@ from weighhouse.settings import Settings
 )
 def test_a_server_is_private_where_only_this_machine_reaches_it(given: dict[str, str], is_private: bool) -> None:
     assert Settings(_env_file=None, **given).is_private is is_private  # type: ignore[arg-type]  # as the environment has them
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        ({}, 0),
+        ({"host": "0.0.0.0"}, 0),
+        ({"trusted_proxies": "127.0.0.1"}, 5),
+        ({"public_url": "https://models.example"}, 5),
+        ({"public_url": "https://models.example", "drain_seconds": "0"}, 0),
+        ({"drain_seconds": "2.5"}, 2.5),
+    ],
+)
+def test_a_server_behind_a_proxy_gives_it_time_to_notice_the_end(given: dict[str, str], seconds: float) -> None:
+    assert Settings(_env_file=None, **given).farewell_seconds == seconds  # type: ignore[arg-type]  # as the environment has them

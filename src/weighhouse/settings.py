@@ -86,6 +86,11 @@ class Settings(BaseSettings):
     workers: PositiveInt = Field(
         default_factory=lambda: min(4, _cores()), description="API processes; by default one a core, at most 4."
     )
+    drain_seconds: NonNegativeFloat | None = Field(
+        None,
+        description="Seconds that a stopping server still takes requests, while /readyz turns load balancers away; "
+        "5 behind a proxy, else 0.",
+    )
     public_url: str | None = Field(None, description="The address under which clients reach this server.")
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Host names answered to, besides loopback names, the bound address and the host of PUBLIC_URL."
@@ -186,6 +191,13 @@ class Settings(BaseSettings):
         """Whether others are passed on to the server, so that a connection from this machine may be anybody's."""
         public_host = urlsplit(self.public_url).hostname if self.public_url else None
         return bool(self.trusted_proxies) or (public_host is not None and not _is_loopback(public_host))
+
+    @property
+    def farewell_seconds(self) -> float:
+        """How long a server that is told to stop goes on taking requests, so that those in front of it can notice."""
+        if self.drain_seconds is not None:
+            return self.drain_seconds
+        return 5.0 if self.is_behind_proxy else 0.0
 
     @property
     def accepted_hosts(self) -> frozenset[str]:

@@ -383,5 +383,5 @@ def test_the_sample_is_scored_where_everything_is_there(run: Run, hub: Hub, tmp_
     assert (done.returncode, done.stderr) == (0, "")
     assert [record["name"] for record in records] == [model.rpartition("/")[2] for _, _, model in lines]
     assert all(map(_is_valid, records))
-    assert all(record["net_score"] > 0.4 and record["license"] > 0.8 for record in records)
+    assert [record for record in records if record["net_score"] < 0.4 or record["license"] < 0.8] == []
     assert [record["reviewedness"] for record in records] == [1.0 if code else -1 for code, _, _ in lines]

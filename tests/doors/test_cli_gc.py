@@ -13,10 +13,11 @@ def gc(*options: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, env=inherited, capture_output=True, text=True, check=False, timeout=60)
 
 
-def test_it_has_to_be_said_what_may_go() -> None:
-    done = gc()
-    assert done.returncode == 2
-    assert "--zips" in done.stderr
+def test_options_of_blobs_and_of_zips_are_not_mixed() -> None:
+    for options in (("--zips", "--grace", "48"), ("--older-than", "3")):
+        done = gc(*options)
+        assert done.returncode == 2
+        assert "is for" in done.stderr
 
 
 def test_a_registry_on_disk_has_no_zips_to_drop(server: Server) -> None:

@@ -48,6 +48,14 @@ ENTRIES: Mapping[str, Entry] = {
     "POST /packages": Entry(_GRANTED, []),
     "GET /packages": Entry(_GRANTED),
     "POST /package": Entry(_GRANTED),
+    "POST /package/begin": Entry(_GRANTED, {"name": "not a name", "files": []}),
+    "GET /package/uploads/{upload_id}": Entry(_GRANTED, path={"upload_id": str(uuid4())}),
+    "DELETE /package/uploads/{upload_id}": Entry(_GRANTED, path={"upload_id": str(uuid4())}),
+    "POST /package/{upload_id}/complete": Entry(_GRANTED, path={"upload_id": str(uuid4())}),
+    # The signature is the permission, as for the archive below.
+    "PUT /package/uploads/{upload_id}/files/{sha256}": Entry(
+        _NOBODY, path={"upload_id": str(uuid4()), "sha256": "ab" * 32}
+    ),
     "POST /package/ingest": Entry(_GRANTED, {"model_url": "ftp://nowhere"}),
     "GET /package/ingest/{ingest_id}": Entry(_GRANTED, path={"ingest_id": str(uuid4())}),
     "DELETE /package/ingest/{ingest_id}": Entry(_GRANTED, path={"ingest_id": str(uuid4())}),
@@ -66,6 +74,8 @@ ENTRIES: Mapping[str, Entry] = {
     # The signature is the permission; without one nobody gets anything.
     "GET /package/{package_id}/archive/{variant}": Entry(_NOBODY, path={"variant": "package.zip"}),
     "GET /health": Entry(_ALL),
+    "GET /healthz": Entry(_ALL),
+    "GET /readyz": Entry(_ALL),
     "GET /logs": Entry(_ADMIN),
     # This machine needs no token; behind a proxy `test_api_metrics.py` has it.
     "GET /metrics": Entry(_ALL),

@@ -12,7 +12,14 @@ from tests.registry.shelf import admin, caller, publish, upload
 from weighhouse.app import App
 from weighhouse.registry import housekeeping
 from weighhouse.registry.evidence_cache import DatabaseCache
-from weighhouse.registry.housekeeping import KEPT_EVIDENCE, sweep, sweep_idle
+from weighhouse.registry.holding import blobs_held
+from weighhouse.registry.housekeeping import (
+    KEPT_EVIDENCE,
+    sweep,
+    sweep_idle,
+    sweep_unrecorded,
+    sweepable_blobs,
+)
 from weighhouse.registry.packages import delete_package, describe_package
 from weighhouse.registry.record import VersionExists
 from weighhouse.registry.upload import FieldInvalid, Intake, UploadForm
@@ -107,6 +114,66 @@ def test_a_sweep_takes_what_nobody_recorded_and_only_what_is_old(registry: App) 
     sweep(registry, grace=timedelta(seconds=-1))
     assert (len(files_in(registry, "blobs")), len(files_in(registry, "staging"))) == (1, 0)
     assert is_whole(registry, who, kept)
+
+
+def _sweep_beside_uploads(registry: App, rounds: int) -> None:
+    """Sweeps what has no row yet, however young, while uploads are under way."""
+    who = caller(registry, "ada")
+    stop = threading.Event()
+    trouble: list[Exception] = []
+
+    def keep_sweeping() -> None:
+        while not stop.is_set():
+            try:
+                sweep_idle(registry)
+                sweep_unrecorded(registry, datetime.now(UTC) + timedelta(seconds=1))
+            except Exception as error:
+                trouble.append(error)
+                return
+
+    sweeper = threading.Thread(target=keep_sweeping)
+    sweeper.start()
+    try:
+        for number in range(rounds):
+            assert is_whole(registry, who, publish(registry, who, f"m{number}")), f"round {number}"
+    finally:
+        stop.set()
+        sweeper.join()
+    assert not trouble
+
+
+def test_a_sweep_beside_an_upload_spares_it(registry: App) -> None:
+    _sweep_beside_uploads(registry, 40)
+
+
+@pytest.mark.long
+def test_a_sweep_beside_uploads_spares_them_in_many_rounds(registry: App) -> None:
+    _sweep_beside_uploads(registry, 1000)
+
+
+def test_no_blob_goes_while_a_backup_holds_them_and_each_goes_with_the_next_sweep(registry: App) -> None:
+    who, root = caller(registry, "ada"), admin(registry)
+    package_id = publish(registry, who, "one")
+    with registry.blobs.stage() as staging:
+        staging.write(b"an upload died here")
+        registry.blobs.adopt(staging.finish())
+    with registry.db.alone() as connection, blobs_held(connection):
+        delete_package(registry, root, package_id)
+        sweep(registry, grace=timedelta(seconds=-1))
+        assert len(files_in(registry, "blobs")) == 2
+    sweep(registry, grace=timedelta(seconds=-1))
+    assert files_in(registry, "blobs") == []
+
+
+def test_what_a_sweep_would_remove_is_told_and_stays(registry: App) -> None:
+    publish(registry, caller(registry, "ada"), "one")
+    with registry.blobs.stage() as staging:
+        staging.write(b"an upload died here")
+        staged = staging.finish()
+    registry.blobs.adopt(staged)
+    assert list(sweepable_blobs(registry)) == []
+    assert list(sweepable_blobs(registry, grace=timedelta(seconds=-1))) == [(staged.sha256, 19)]
+    assert len(files_in(registry, "blobs")) == 2
 
 
 def test_tokens_that_have_ended_are_forgotten_a_day_later(registry: App) -> None:

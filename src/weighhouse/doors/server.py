@@ -22,7 +22,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from weighhouse.app import App
 from weighhouse.doors import problems
-from weighhouse.doors.api import accounts, ingest, licenses, packages, search, system, uploads
+from weighhouse.doors.api import accounts, direct, ingest, licenses, packages, probes, search, system, uploads
 from weighhouse.doors.caller import share_visit
 from weighhouse.registry.monitor import Recorder
 from weighhouse.registry.monitor import Request as AnsweredRequest
@@ -30,6 +30,8 @@ from weighhouse.rules.errors import Invalid, Malformed, RegistryError, TooLarge
 from weighhouse.rules.permissions import Caller
 
 MAX_BODY_BYTES = 1024 * 1024
+MAX_MANIFEST_BYTES = 16 * 1024 * 1024
+"""Of an announced package: 50,000 files with paths of 200 characters."""
 MAX_PATH_BYTES = 8 * 1024
 
 _log = logging.getLogger("weighhouse.requests")
@@ -37,6 +39,7 @@ _log = logging.getLogger("weighhouse.requests")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 # It offers a download and takes it down in the history: who only asks for its head is told that it cannot be had so.
 _OFFER = re.compile(r"/package/[^/]+")
+_SENT_FILE = re.compile(r"/package/uploads/[^/]+/files/[^/]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # As they go over the wire: these are added to every answer.
 _SAFE_HEADERS = (
@@ -62,8 +65,8 @@ Get a token with `POST /authenticate` and send it as `X-Authorization`. Errors a
 class BodyTooLarge(TooLarge):
     """The body is larger than any that this address takes."""
 
-    def __init__(self) -> None:
-        super().__init__(f"The body has more than {MAX_BODY_BYTES} bytes. Send less at once.")
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(f"The body has more than {max_bytes} bytes. Send less at once.")
 
 
 class HostRefused(Malformed):
@@ -118,13 +121,16 @@ def make_app(registry: App) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     api.state.registry = registry
+    api.state.is_draining = False
     for router in (
         accounts.router,
         search.router,
         uploads.router,
+        direct.router,
         ingest.router,
         licenses.router,
         packages.router,
+        probes.router,
         system.router,
         system.pages,
     ):
@@ -166,7 +172,7 @@ class Gate:
             scope = {**scope, "method": "GET", "state": {**scope.get("state", {}), "is_head": True}}
         visit = _Visit(scope, send, asked)
         try:
-            refusal = _refusal(scope, self._hosts)
+            refusal = _refusal(scope, self._hosts if scope["path"] not in probes.PATHS else None)
             if refusal is not None:
                 await problems.problem_of(scope, refusal)(scope, receive, visit.send)
             else:
@@ -185,6 +191,9 @@ class Gate:
 
     def _take_down(self, visit: "_Visit") -> None:
         request = visit.answered()
+        if request.path in probes.PATHS:
+            # They come every few seconds and are nobody's requests: figures and log would be full of them.
+            return
         self._recorder.take(request)
         level = getattr(logging, request.level)
         if _log.isEnabledFor(level):
@@ -257,11 +266,15 @@ class _Visit:
         )
 
 
-def _refusal(scope: Scope, hosts: frozenset[str]) -> RegistryError | None:
-    """Why no route may see this request, if so."""
+def _refusal(scope: Scope, hosts: frozenset[str] | None) -> RegistryError | None:
+    """Why no route may see this request, if so.
+
+    Args:
+        hosts: Those that it may name; `None` for any, since whoever probes a server asks by the address that it has.
+    """
     headers = Headers(scope=scope)
     named = headers.getlist("host")
-    if len(named) != 1 or _host_of(named[0]) not in hosts:
+    if hosts is not None and (len(named) != 1 or _host_of(named[0]) not in hosts):
         return HostRefused()
     raw_path: bytes = scope.get("raw_path") or b""
     if len(raw_path) > MAX_PATH_BYTES or not _is_clean(scope["path"]):
@@ -273,8 +286,9 @@ def _refusal(scope: Scope, hosts: frozenset[str]) -> RegistryError | None:
     if twice is not None:
         return NamedTwice(twice)
     length = headers.get("content-length", "0")
-    if _is_bounded(scope) and length.isdecimal() and int(length[:20]) > MAX_BODY_BYTES:
-        return BodyTooLarge()
+    limit = _body_limit(scope)
+    if limit is not None and length.isdecimal() and int(length[:20]) > limit:
+        return BodyTooLarge(limit)
     return None
 
 
@@ -303,14 +317,18 @@ def _named_twice(query: bytes) -> str | None:
     return None
 
 
-def _is_bounded(scope: Scope) -> bool:
-    """Whether the body may only be small: everywhere but where packages come in."""
-    return not (scope["method"] == "POST" and scope["path"] == "/package")
+def _body_limit(scope: Scope) -> int | None:
+    """How long the body may be; `None` where packages come in, and the route itself counts."""
+    method, path = scope["method"], scope["path"]
+    if (method == "POST" and path == "/package") or (method == "PUT" and _SENT_FILE.fullmatch(path)):
+        return None
+    return MAX_MANIFEST_BYTES if method == "POST" and path == "/package/begin" else MAX_BODY_BYTES
 
 
 def _bounded(scope: Scope, receive: Receive) -> Receive:
     """`receive`, which refuses a body beyond the limit also when no length was announced."""
-    if not _is_bounded(scope):
+    limit = _body_limit(scope)
+    if limit is None:
         return receive
     taken = 0
 
@@ -318,8 +336,8 @@ def _bounded(scope: Scope, receive: Receive) -> Receive:
         nonlocal taken
         message = await receive()
         taken += len(message.get("body", b""))
-        if taken > MAX_BODY_BYTES:
-            raise BodyTooLarge
+        if taken > limit:
+            raise BodyTooLarge(limit)
         return message
 
     return receive_bounded

@@ -7,14 +7,18 @@ from itertools import islice
 
 from sqlalchemy import Select, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
 
 from weighhouse.app import App
+from weighhouse.registry.holding import may_sweep
 from weighhouse.registry.totals import KEPT_CHANGES
 from weighhouse.registry.zips import sweep_zips
 from weighhouse.store.tables import (
     Blob,
     Boot,
     CachedEvidence,
+    DirectUpload,
+    DirectUploadFile,
     Ingest,
     IngestFile,
     ListingChange,
@@ -35,8 +39,13 @@ MAX_EVIDENCE_BYTES = 8 * 1024**3
 KEPT_INGESTS = timedelta(days=30)
 """How long it can be looked up what came of an ingest."""
 
-# Of the files that an ingest under way keeps.
+# Of the files that an ingest under way keeps, and of those that arrived for an upload that is not finished.
 _FETCHED = select(IngestFile.sha256).join(Ingest, Ingest.id == IngestFile.ingest_id).where(Ingest.finished_at.is_(None))
+_ARRIVED = (
+    select(DirectUploadFile.sha256)
+    .join(DirectUpload, DirectUpload.id == DirectUploadFile.upload_id)
+    .where(DirectUploadFile.crc32.is_not(None), DirectUpload.expires_at > func.now())
+)
 
 _BATCH = 200
 
@@ -60,7 +69,7 @@ def sweep(app: App, *, grace: timedelta = GRACE) -> int:
         Away: The database or the store does not answer.
     """
     before = datetime.now(UTC) - grace
-    swept = sweep_idle(app, grace=grace) + _sweep_unrecorded(app, before)
+    swept = sweep_idle(app, grace=grace) + sweep_unrecorded(app, before)
     app.blobs.sweep_staging(before)
     sweep_zips(app, before)
     with app.db.write() as tx:
@@ -70,6 +79,7 @@ def sweep(app: App, *, grace: timedelta = GRACE) -> int:
         tx.execute(delete(CachedEvidence).where(CachedEvidence.key.in_(_excess_evidence())))
         tx.execute(delete(ListingChange).where(ListingChange.changed_at < func.now() - KEPT_CHANGES))
         tx.execute(delete(Ingest).where(Ingest.finished_at < func.now() - KEPT_INGESTS))
+        tx.execute(delete(DirectUpload).where(DirectUpload.expires_at < func.now()))
         tx.execute(delete(Boot).where(Boot.seen_at < func.now() - timedelta(days=7)))
     if swept:
         _log.info("swept %d blobs", swept)
@@ -90,10 +100,32 @@ def sweep_idle(app: App, *, grace: timedelta = timedelta()) -> int:
     Raises:
         Away: The database or the store does not answer.
     """
+    return sweep_blobs(app, [bytes.fromhex(sha256) for sha256, _ in idle_blobs(app, grace=grace)])
+
+
+def sweepable_blobs(app: App, *, grace: timedelta = GRACE) -> Iterator[tuple[str, int]]:
+    """SHA-256 and size of each blob that a sweep would remove now.
+
+    Raises:
+        Away: The database or the store does not answer.
+    """
+    yield from idle_blobs(app, grace=grace)
+    yield from unrecorded_blobs(app, datetime.now(UTC) - grace)
+
+
+def idle_blobs(app: App, *, grace: timedelta = GRACE) -> Sequence[tuple[str, int]]:
+    """SHA-256 and size of each recorded blob that no package holds.
+
+    Args:
+        grace: What was kept more lately is left out.
+
+    Raises:
+        Away: The database does not answer.
+    """
+    held = select(PackageFile.sha256).where(PackageFile.sha256 == Blob.sha256).exists()
+    idle = select(Blob.sha256, Blob.size_bytes).where(~held, Blob.kept_at <= func.now() - grace)
     with app.db.read() as tx:
-        held = select(PackageFile.sha256).where(PackageFile.sha256 == Blob.sha256).exists()
-        idle = tx.scalars(select(Blob.sha256).where(~held, Blob.kept_at <= func.now() - grace)).all()
-    return sweep_blobs(app, idle)
+        return [(sha256.hex(), size_bytes) for sha256, size_bytes in tx.execute(idle)]
 
 
 def sweep_blobs(app: App, sha256s: Iterable[bytes]) -> int:
@@ -101,6 +133,7 @@ def sweep_blobs(app: App, sha256s: Iterable[bytes]) -> int:
 
     The row is locked first. An upload that is recording the same content either locked it before, and then holds the
     blob by now, or waits for us and finds the bytes gone: it keeps its own copy until it has looked.
+    While a backup is made none is removed: the next sweep takes them.
 
     Raises:
         Away: The database or the store does not answer.
@@ -108,6 +141,8 @@ def sweep_blobs(app: App, sha256s: Iterable[bytes]) -> int:
     swept = 0
     for batch in _batches(sorted(sha256s)):
         with app.db.write() as tx:
+            if not may_sweep(tx):
+                break
             locked = tx.scalars(
                 select(Blob.sha256)
                 .where(Blob.sha256.in_(batch))
@@ -132,16 +167,30 @@ def forget_unrecorded(app: App, sha256s: Iterable[bytes]) -> int:
     return sum(_remove_unrecorded(app, sha256) for sha256 in sorted(set(sha256s)))
 
 
-def _sweep_unrecorded(app: App, before: datetime) -> int:
-    """Removes old blobs that have no row: an upload died between keeping and recording them."""
+def sweep_unrecorded(app: App, before: datetime) -> int:
+    """Removes old blobs that have no row: an upload died between keeping and recording them. Returns how many.
+
+    Raises:
+        Away: The database or the store does not answer.
+    """
     swept = 0
-    for batch in _batches(bytes.fromhex(sha256) for sha256, _ in app.blobs.list(before)):
+    for sha256, _ in unrecorded_blobs(app, before):
+        swept += _remove_unrecorded(app, bytes.fromhex(sha256))
+    return swept
+
+
+def unrecorded_blobs(app: App, before: datetime) -> Iterator[tuple[str, int]]:
+    """SHA-256 and size of each blob that no row names and that is older than `before`.
+
+    Raises:
+        Away: The database or the store does not answer.
+    """
+    kept = iter(app.blobs.list(before))
+    while batch := {bytes.fromhex(sha256): size_bytes for sha256, size_bytes in islice(kept, _BATCH)}:
         with app.db.read() as tx:
             known = set(tx.scalars(select(Blob.sha256).where(Blob.sha256.in_(batch))).all())
-            known |= set(tx.scalars(_FETCHED.where(IngestFile.sha256.in_(batch))).all())
-        for sha256 in sorted(set(batch) - known):
-            swept += _remove_unrecorded(app, sha256)
-    return swept
+            known |= _awaited(tx, list(batch))
+        yield from ((sha256.hex(), batch[sha256]) for sha256 in sorted(batch.keys() - known))
 
 
 def _remove_unrecorded(app: App, sha256: bytes) -> bool:
@@ -150,9 +199,9 @@ def _remove_unrecorded(app: App, sha256: bytes) -> bool:
     removed = False
     try:
         with app.db.write() as tx:
-            if tx.scalar(claim) is not None:
+            if may_sweep(tx) and tx.scalar(claim) is not None:
                 # An ingest may take longer than the grace, and another may be at the same file.
-                if tx.scalar(_FETCHED.where(IngestFile.sha256 == sha256).limit(1)) is None:
+                if not _awaited(tx, [sha256]):
                     app.blobs.delete(sha256.hex())
                     removed = True
                 raise _Undo
@@ -160,6 +209,13 @@ def _remove_unrecorded(app: App, sha256: bytes) -> bool:
         if removed:
             _log.info("removed unrecorded blob %s", sha256.hex())
     return removed
+
+
+def _awaited(tx: Session, sha256s: Sequence[bytes]) -> set[bytes]:
+    """Those of these contents that a package is about to need."""
+    fetched = tx.scalars(_FETCHED.where(IngestFile.sha256.in_(sha256s)))
+    arrived = tx.scalars(_ARRIVED.where(DirectUploadFile.sha256.in_(sha256s)))
+    return {*fetched, *arrived}
 
 
 def _batches(sha256s: Iterable[bytes]) -> Iterator[Sequence[bytes]]:

@@ -18,6 +18,7 @@ from weighhouse.app import App
 from weighhouse.rules.errors import Away
 from weighhouse.rules.histogram import duration_class, merged, percentile_ms
 from weighhouse.rules.permissions import Caller, Permission
+from weighhouse.store.database import check_schema
 from weighhouse.store.tables import Boot, RequestLog, SystemMetric, new_id
 
 FLUSH_SECONDS = 2.0
@@ -231,6 +232,19 @@ def check_health(app: App, *, detailed: bool = False) -> Health:
     except Away:
         return Health(False, is_store_up)
     return Health(True, is_store_up, figures)
+
+
+def check_readiness(app: App) -> None:
+    """Nothing, when this process can serve requests.
+
+    Raises:
+        DatabaseAway: The database does not answer.
+        SchemaOutdated: Its schema is older than this release needs.
+        StoreAway: The store of files does not take any.
+    """
+    with app.db.read() as tx:
+        check_schema(tx)
+    app.blobs.check()
 
 
 def read_figures(app: App) -> Figures:

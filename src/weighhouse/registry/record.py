@@ -178,8 +178,11 @@ def record_package(
     return recorded
 
 
-def require_publishable(tx: Session, caller: Caller, name: PackageName, version: str) -> None:
+def require_publishable(tx: Session, caller: Caller, name: PackageName, version: str | None) -> None:
     """Returns when this version could be recorded now; asked before a long transfer, decided when it is recorded.
+
+    Args:
+        version: `None` where the files are yet to say it.
 
     Raises:
         NameOwned, NamespaceOwned: The name belongs to somebody else.
@@ -194,6 +197,8 @@ def require_publishable(tx: Session, caller: Caller, name: PackageName, version:
         ).one_or_none()
         if known is not None and known.owner_id != caller.user_id:
             raise NameOwned(known.name)
+    if version is None:
+        return
     taken = select(TakenVersion.version).where(TakenVersion.name_key == name_key(name), TakenVersion.version == version)
     if tx.scalar(taken) is not None:
         where = (Package.name_key == name_key(name), Package.version == version)

@@ -25,7 +25,8 @@ class ResetForbidden(Denied):
 # Tables are locked in this order, which is that of an upload, so that neither waits for what the other holds.
 _EMPTY = text(
     "TRUNCATE package_names, taken_versions, packages, listed_names, ingests, ingest_files, files, package_texts, "
-    "evaluations, metrics, lineage, ratings, download_history, download_counts, zips, package_confusion_audit"
+    "evaluations, metrics, lineage, ratings, download_history, download_counts, zips, package_confusion_audit, "
+    "direct_uploads, direct_upload_files"
 )
 _ATTEMPTS = 3
 

@@ -1,6 +1,6 @@
 """A ZIP becomes a package. It is unpacked, hashed and kept aside while it flows in; nothing is written twice."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -115,29 +115,50 @@ class Intake:
             And whatever `record_package` raises.
         """
         self._scan.close()
-        submission = _submission(self._app, form, self._files, self._report(form))
+        submission = submission_of(self._app, form, self._files, self._texts)
         self._app.blobs.settle(*self._staged)
         self._app.blobs.adopt(*self._staged)
         return record_package(self._app, self._caller, submission, self._staged)
 
-    def _report(self, form: UploadForm) -> SelfReport:
-        texts = {path: bytes(text) for path, text in self._texts.items() if len(text) <= MAX_TEXT_BYTES}
-        model = hub_id(form.model_url, "model_url", endpoint=self._app.settings.hf_endpoint) if form.model_url else None
-        own_names = [name for name in (form.name, model.id if model else None) if name]
-        return read_self_report(texts, own_names=own_names)
 
+def check_form(app: App, form: UploadForm) -> PackageName:
+    """The package's name, when no field breaks a rule; a version may still be missing.
 
-def _submission(app: App, form: UploadForm, files: Sequence[File], report: SelfReport) -> Submission:
+    Raises:
+        InvalidName, InvalidVersion, FieldInvalid, BadUrl: A field breaks a rule.
+    """
     endpoint = app.settings.hf_endpoint
-    model = hub_id(form.model_url, "model_url", endpoint=endpoint) if form.model_url else None
+    if form.model_url:
+        hub_id(form.model_url, "model_url", endpoint=endpoint)
     if form.dataset_url:
         hub_id(form.dataset_url, "dataset_url", endpoint=endpoint, kind="datasets")
     if form.code_url:
         check_url(form.code_url, "code_url")
     if form.description is not None and len(form.description) > MAX_DESCRIPTION_CHARACTERS:
         raise FieldInvalid(f"A description has at most {MAX_DESCRIPTION_CHARACTERS} characters.", field="description")
+    name = _name(form)
+    if form.version is not None:
+        check_version(form.version)
+    return name
+
+
+def submission_of(
+    app: App, form: UploadForm, files: Sequence[File], texts: Mapping[str, bytes | bytearray]
+) -> Submission:
+    """The package that the form and the files make, with what these say of themselves.
+
+    Args:
+        texts: Bytes of the files that `is_read`, by path; what is longer than `MAX_TEXT_BYTES` says nothing.
+
+    Raises:
+        InvalidName, InvalidVersion, FieldInvalid, BadUrl: A field breaks a rule.
+    """
+    name = check_form(app, form)
+    model = hub_id(form.model_url, "model_url", endpoint=app.settings.hf_endpoint) if form.model_url else None
+    short = {path: bytes(content) for path, content in texts.items() if len(content) <= MAX_TEXT_BYTES}
+    report = read_self_report(short, own_names=[name, model.id] if model else [name])
     return Submission(
-        name=_name(form),
+        name=name,
         version=_version(form, report),
         files=files,
         card=report.card,

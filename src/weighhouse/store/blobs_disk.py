@@ -285,6 +285,24 @@ class DiskBlobs:
         """Where a blob is."""
         return self._root / blob_key(sha256)
 
+    def link(self, sha256: str, target: Path) -> bool:
+        """Gives a blob a second name outside the store; false where the file systems do not share bytes.
+
+        Raises:
+            BlobMissing: There is no such blob.
+            StoreAway: The disk fails.
+        """
+        with disk_errors():
+            try:
+                os.link(self._path(sha256), target)
+            except FileNotFoundError:
+                raise BlobMissing(sha256) from None
+            except OSError as error:
+                if error.errno in (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK):
+                    return False
+                raise
+        return True
+
     # Keeping house
 
     def delete(self, sha256: str) -> None:

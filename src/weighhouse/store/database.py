@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -11,20 +12,28 @@ import orjson
 import psycopg
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from psycopg.conninfo import make_conninfo
 from psycopg.types.json import set_json_loads
-from sqlalchemy import Compiled, Connection, RowMapping, Select, create_engine, event, exc
+from sqlalchemy import Compiled, Connection, RowMapping, Select, create_engine, event, exc, text
 from sqlalchemy.engine import URL, ExecutionContext, make_url
 from sqlalchemy.orm import Session
 
 from weighhouse.rules.errors import Away
+from weighhouse.store.connections import CONNECT_SECONDS, look_after
 
 _log = logging.getLogger(__name__)
 
 # A statement that runs longer than this is a defect or an attack; it must not hold a connection.
+_STATEMENT_SECONDS = 30
+# PostgreSQL itself ends a statement in time. When this is over, PostgreSQL is what is not there any more.
+_PATIENCE_SECONDS = _STATEMENT_SECONDS + 5.0
+# The counting of a call comes first with nearly every request and takes a moment: it notices an outage for all of them.
+_COUNTING_PATIENCE_SECONDS = 4.0
 _SESSION = {
     "timezone": "UTC",
-    "statement_timeout": "30s",
+    "statement_timeout": f"{_STATEMENT_SECONDS}s",
     "lock_timeout": "10s",
     "idle_in_transaction_session_timeout": "60s",
     "jit": "off",
@@ -44,6 +53,17 @@ class DatabaseAway(Away):
         super().__init__(detail)
 
 
+class SchemaOutdated(Away):
+    """The database has an older schema than this release needs."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The database has an older schema than this release needs. Run weighhouse migrate, or start weighhouse "
+            "serve, with this release.",
+            retry_after_seconds=30,
+        )
+
+
 class Database:
     """A pool of connections to one PostgreSQL.
 
@@ -54,7 +74,7 @@ class Database:
 
     def __init__(self, url: str, *, connections: int = 20) -> None:
         self.url = normal_url(url)
-        connect_args = {"options": _OPTIONS, "connect_timeout": 5, "application_name": "weighhouse"}
+        connect_args = {"options": _OPTIONS, "connect_timeout": CONNECT_SECONDS, "application_name": "weighhouse"}
         pool: dict[str, Any] = {"max_overflow": 0, "pool_timeout": 4, "pool_recycle": 1800}
         # In autocommit nothing is open when a statement ends: no mode to set, no rollback to send, before and after it.
         alone: dict[str, Any] = {
@@ -75,6 +95,9 @@ class Database:
             **pool,
             **alone,
         )
+        look_after(self._engine, _PATIENCE_SECONDS)
+        look_after(self._autocommit, _PATIENCE_SECONDS)
+        look_after(self._unsynced, _COUNTING_PATIENCE_SECONDS)
         for engine in (self._engine, self._autocommit, self._unsynced):
             event.listen(engine, "connect", _read_json_quickly)
             event.listen(engine, "do_execute", _plan_anew)
@@ -113,6 +136,23 @@ class Database:
         """
         with _translated(), self._unsynced.connect() as connection:
             return connection.exec_driver_sql(statement, values).mappings().one_or_none()
+
+    @contextmanager
+    def alone(self) -> Iterator[psycopg.Connection[Any]]:
+        """A connection outside the pool, in autocommit, on which nothing takes too long.
+
+        Raises:
+            DatabaseAway: No connection, or it broke.
+        """
+        options = "-c timezone=UTC -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0"
+        try:
+            with psycopg.connect(
+                libpq_url(self.url), autocommit=True, connect_timeout=5, options=options, application_name="weighhouse"
+            ) as connection:
+                yield connection
+        except psycopg.OperationalError as error:
+            _log.warning("database: %s", error)
+            raise DatabaseAway from error
 
     def close(self) -> None:
         """Closes every connection."""
@@ -185,6 +225,8 @@ def _joined(value: object) -> str:
 def migrate(url: str) -> None:
     """Brings the schema up to date; several servers may start at once, one does the work.
 
+    A schema that a later release made stays as it is: each release runs on that of the next.
+
     Raises:
         DatabaseAway: The database does not answer, or an extension cannot be created in it.
     """
@@ -203,6 +245,32 @@ def migrate(url: str) -> None:
         engine.dispose()
 
 
+def knows_revision(revision: str) -> bool:
+    """Whether this release can bring a schema of that revision up to date."""
+    return revision in _revisions()
+
+
+def check_schema(tx: Session) -> None:
+    """Nothing, when this release can run on the schema: its own, or that of a later release, which only adds to it.
+
+    Raises:
+        SchemaOutdated: The schema is that of an earlier release, or there is none.
+    """
+    try:
+        found = tx.scalar(text("SELECT version_num FROM alembic_version"))
+    except exc.ProgrammingError as error:
+        raise SchemaOutdated from error
+    if found is None or (found != _revisions()[0] and knows_revision(found)):
+        raise SchemaOutdated
+
+
+@cache
+def _revisions() -> tuple[str, ...]:
+    """Revisions that this release knows, the newest first."""
+    scripts = ScriptDirectory(str(Path(__file__).parent / "migrations")).walk_revisions()
+    return tuple(script.revision for script in scripts)
+
+
 def alembic_config(connection: Connection) -> Config:
     """Alembic's settings for the migrations in this package."""
     config = Config()
@@ -216,6 +284,11 @@ def _upgrade(connection: Connection) -> None:
     connection.exec_driver_sql("SELECT pg_advisory_lock(7235919)")
     connection.commit()
     try:
+        found = MigrationContext.configure(connection).get_current_revision()
+        connection.commit()
+        if found is not None and not knows_revision(found):
+            _log.warning("the schema has revision %s, of a later release; this one runs on it as it is", found)
+            return
         command.upgrade(alembic_config(connection), "head")
         connection.commit()
     finally:

@@ -307,6 +307,56 @@ class IngestFile(Row):
     crc32: Mapped[int] = mapped_column(BigInteger)
 
 
+class DirectUpload(Row):
+    """A package that is sent file by file: announced, and perhaps finished. Two open ones of a user differ in something.
+
+    A finished one stays until it expires, for a client that did not hear the answer.
+    """
+
+    __tablename__ = "direct_uploads"
+    __table_args__ = (
+        CheckConstraint("length(announced_sha256) = 32", name="announced_sha256"),
+        CheckConstraint("(finished_at IS NOT NULL) = (package_id IS NOT NULL)", name="finished"),
+        Index(
+            "uq_direct_uploads_open",
+            "uploader_id",
+            "announced_sha256",
+            unique=True,
+            postgresql_where=text("finished_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    uploader_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    form: Mapped[dict[str, Any]]
+    announced_sha256: Mapped[bytes]
+    """Digest of the form and all files."""
+    begun_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+    finished_at: Mapped[datetime | None]
+    package_id: Mapped[UUID | None]
+    """No foreign key: a package may go, and what was answered stays true."""
+    warnings: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
+
+
+class DirectUploadFile(Row):
+    """A file of a package that is being sent; the rows go when it is finished."""
+
+    __tablename__ = "direct_upload_files"
+    __table_args__ = (
+        CheckConstraint("length(sha256) = 32", name="sha256"),
+        CheckConstraint("size_bytes >= 0", name="size"),
+        Index("ix_direct_upload_files_content", "sha256", "upload_id"),
+    )
+
+    upload_id: Mapped[UUID] = mapped_column(ForeignKey("direct_uploads.id", ondelete="CASCADE"), primary_key=True)
+    path: Mapped[str] = mapped_column(Text(collation="C"), primary_key=True)
+    sha256: Mapped[bytes]
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    crc32: Mapped[int | None] = mapped_column(BigInteger)
+    """Known once its content is here for this upload: it was sent, or the uploader could read it before."""
+
+
 class PackageText(Row):
     """What full text and regular expressions search. Beside `packages`, so that a new score rewrites no text index."""
 

@@ -1,10 +1,9 @@
-"""Upload a package: its body is read as it comes, by a thread that keeps up with the network."""
+"""Upload a package as a ZIP."""
 
 import asyncio
-import contextlib
 import time
-from collections.abc import AsyncGenerator
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
@@ -12,7 +11,8 @@ from starlette.responses import Response
 
 from weighhouse.app import App
 from weighhouse.doors.api.answers import answer, problems
-from weighhouse.doors.api.form import BadForm, FormReader, boundary_of
+from weighhouse.doors.api.body import feed_body
+from weighhouse.doors.api.form import FormReader, boundary_of
 from weighhouse.doors.api.schemas import packages as schemas
 from weighhouse.doors.api.strict import StrictRoute, require_plain
 from weighhouse.doors.caller import Registry, Uploader
@@ -22,13 +22,11 @@ from weighhouse.registry.record import Recorded
 from weighhouse.registry.upload import Intake, UploadTooLarge
 from weighhouse.rules.permissions import Caller
 
+if TYPE_CHECKING:
+    from weighhouse.store.tables import Package
+
 router = APIRouter(tags=["Packages"], route_class=StrictRoute)
 
-_PIECE_BYTES = 1024 * 1024
-_MAX_PIECES_BYTES = 8 * 1024 * 1024
-SILENT_SECONDS = 60
-SLOW_AFTER_SECONDS = 60
-MIN_BYTES_PER_SECOND = 1024
 # A form with every field at its limit is smaller than this.
 _FORM_BYTES = 8 * 1024 * 1024
 
@@ -60,13 +58,6 @@ _FORM_SCHEMA: dict[str, Any] = {
 }
 
 
-class UploadTooSlow(BadForm):
-    """The upload came too slowly, or not at all."""
-
-    def __init__(self) -> None:
-        super().__init__("The upload stood still or came too slowly. Send it again over a better connection.")
-
-
 @router.post(
     "/package",
     status_code=201,
@@ -88,8 +79,9 @@ async def post_package(registry: Registry, request: Request, caller: Uploader) -
     seconds = registry.settings.evaluation_wait_seconds
     if "respond-async" in request.headers.get("prefer", "").lower():
         seconds = 0
-    state = await wait_for_evaluation(registry, recorded, seconds)
-    return _answer(registry, recorded, state)
+    state = await wait_for_evaluation(registry, recorded.package, seconds)
+    warnings = [f"{found.existing}: {found.reason}" for found in recorded.lookalikes]
+    return uploaded(registry, recorded.package, warnings, state)
 
 
 async def _take_in(registry: App, request: Request, caller: Caller) -> Recorded:
@@ -102,65 +94,18 @@ async def _take_in(registry: App, request: Request, caller: Caller) -> Recorded:
     intake = Intake(registry, caller)
     reader = FormReader(boundary, intake.feed)
     try:
-        async with contextlib.aclosing(_pieces(request)) as pieces:
-            await _feed(reader, pieces)
+        await feed_body(reader.feed, request)
         return await run_in_threadpool(lambda: intake.finish(reader.close()))
     finally:
         await run_in_threadpool(intake.close)
 
 
-async def _feed(reader: FormReader, pieces: AsyncGenerator[bytes, None]) -> None:
-    """Gives the pieces to the reader in a thread, while the next ones come in."""
-    working: asyncio.Future[None] | None = None
-    waiting: list[bytes] = []
-    size = 0
-    try:
-        async for piece in pieces:
-            waiting.append(piece)
-            size += len(piece)
-            is_idle = working is None or working.done()
-            if (is_idle and size >= _PIECE_BYTES) or size >= _MAX_PIECES_BYTES:
-                if working is not None:
-                    await working
-                working = asyncio.ensure_future(run_in_threadpool(reader.feed, b"".join(waiting)))
-                waiting, size = [], 0
-        if working is not None:
-            await working
-        await run_in_threadpool(reader.feed, b"".join(waiting))
-    finally:
-        # The thread writes into what the caller is about to throw away: it has to end first.
-        if working is not None and not working.done():
-            await asyncio.wait([working])
-
-
-async def _pieces(request: Request) -> AsyncGenerator[bytes, None]:
-    """The body as it comes.
-
-    Raises:
-        UploadTooSlow: It stood still, or came too slowly for too long.
-    """
-    started, size = time.monotonic(), 0
-    stream = request.stream()
-    while True:
-        try:
-            piece = await asyncio.wait_for(anext(stream, None), SILENT_SECONDS)
-        except TimeoutError:
-            raise UploadTooSlow from None
-        if piece is None:
-            return
-        size += len(piece)
-        seconds = time.monotonic() - started
-        if seconds > SLOW_AFTER_SECONDS and size < seconds * MIN_BYTES_PER_SECOND:
-            raise UploadTooSlow
-        yield piece
-
-
-async def wait_for_evaluation(registry: App, recorded: Recorded, seconds: float) -> EvaluationState:
+async def wait_for_evaluation(registry: App, package: "Package", seconds: float) -> EvaluationState:
     """How far the evaluation is when it has ended, or when the time is up."""
 
     def look() -> EvaluationState:
         with registry.db.read() as tx:
-            return evaluation_state(tx, recorded.package.id)
+            return evaluation_state(tx, package.id)
 
     deadline = time.monotonic() + seconds
     pause = 0.02
@@ -172,8 +117,8 @@ async def wait_for_evaluation(registry: App, recorded: Recorded, seconds: float)
     return state
 
 
-def _answer(registry: App, recorded: Recorded, state: EvaluationState) -> Response:
-    package = recorded.package
+def uploaded(registry: App, package: "Package", warnings: Sequence[str], state: EvaluationState) -> Response:
+    """The answer to an upload, whichever way it came."""
     messages = {
         "evaluated": "Package uploaded and evaluated successfully",
         "evaluating": "Package uploaded; its evaluation goes on. Its metadata says when it is done",
@@ -187,7 +132,7 @@ def _answer(registry: App, recorded: Recorded, state: EvaluationState) -> Respon
         "net_score": state.net_score,
         "message": messages[state.status],
         "status": state.status,
-        "warnings": [f"{found.existing}: {found.reason}" for found in recorded.lookalikes],
+        "warnings": warnings,
     }
     is_done = state.status != "evaluating"
     return answer(body, 201 if is_done else 202, {"Location": f"/package/{package.id}/metadata"})

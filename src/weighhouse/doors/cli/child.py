@@ -6,6 +6,7 @@ import socket
 import sys
 
 from weighhouse.app import App
+from weighhouse.doors.cli.children import DRAIN_SIGNAL
 from weighhouse.doors.cli.configuration import configure_logging, read_settings
 from weighhouse.doors.cli.lifeline import tie_to_parent
 
@@ -42,8 +43,14 @@ def _serve(app: App, listener: socket.socket) -> None:
     from weighhouse.doors.server import make_app
     from weighhouse.doors.wire import SendfileProtocol
 
+    api = make_app(app)
+
+    def drain(*_: object) -> None:
+        api.state.is_draining = True
+
+    signal.signal(DRAIN_SIGNAL, drain)
     config = uvicorn.Config(
-        make_app(app),
+        api,
         http=SendfileProtocol,
         loop="auto",
         ws="none",

@@ -13,6 +13,9 @@ from weighhouse.doors.cli.stopping import StopRequest
 
 _log = logging.getLogger(__name__)
 
+DRAIN_SIGNAL = signal.SIGUSR1
+"""Tells an API process to say that it is not ready, and to go on answering."""
+
 # A process that lived this long was well; its next death counts as the first again.
 _WELL_SECONDS = 60.0
 _LONGEST_PAUSE_SECONDS = 30.0
@@ -120,6 +123,18 @@ class Crew:
     def tend(self) -> float:
         """Starts whoever does not run and is due; the instant (monotonic) at which to look again."""
         return min(child.tend() for child in self.all)
+
+
+def drain(children: Sequence[Child], seconds: float, stop: StopRequest) -> None:
+    """Has API processes turn away those who ask whether they are ready, and gives them time to notice.
+
+    Args:
+        seconds: How long; a second signal ends it.
+    """
+    _send([child.process for child in children if child.process is not None], DRAIN_SIGNAL)
+    deadline = time.monotonic() + seconds
+    while not stop.hurried and time.monotonic() < deadline:
+        stop.wait(min(0.5, deadline - time.monotonic()))
 
 
 def end(children: Sequence[Child], seconds: float, stop: StopRequest) -> None:

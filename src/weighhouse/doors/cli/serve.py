@@ -7,8 +7,14 @@ from pathlib import Path
 import click
 
 from weighhouse.doors.cli.configuration import configure_logging, read_settings
+from weighhouse.rules.errors import Invalid
+from weighhouse.settings import Settings
 
 # What these commands run is imported when they run: the others start in a fraction of the time without it.
+
+
+class StoreNotNamed(Invalid):
+    """A worker on another machine has to be told where the files are."""
 
 
 @click.command()
@@ -40,21 +46,36 @@ def serve(host: str | None, port: int | None, data_dir: Path | None, workers: in
 def worker(data_dir: Path | None) -> None:
     """Start a further evaluation worker, for installations with more than one machine.
 
-    A server has one of its own. On another machine it needs the same database, and the same store of files.
+    A server has one of its own. On another machine it needs the same database, and the same store of files: both have
+    to be named. SIGTERM ends it in order; jobs that it cannot finish go to the others.
 
     \b
     Example:
-      WEIGHHOUSE_DATABASE_URL=postgresql://weighhouse@db/weighhouse weighhouse worker
+      WEIGHHOUSE_DATABASE_URL=postgresql://weighhouse@db/weighhouse WEIGHHOUSE_STORAGE_URL=s3://models weighhouse worker
     """
     settings = read_settings(data_dir=data_dir)
     configure_logging(settings)
     from weighhouse.app import App
     from weighhouse.doors.worker import run
+    from weighhouse.registry.machines import check_machine
     from weighhouse.store import embedded
 
     if settings.database_url is None:
         settings = settings.model_copy(update={"database_url": embedded.running_url(settings.data_dir)})
-    run(App.open(settings))
+    _require_store(settings)
+    app = App.open(settings)
+    check_machine(app)
+    run(app)
+
+
+def _require_store(settings: Settings) -> None:
+    # A folder of a server that runs on this machine will do; made here, it would be empty, and every job would fail.
+    if settings.storage_url is None and not (settings.data_dir / "store").is_dir():
+        raise StoreNotNamed(
+            "This machine has no files of the registry, so its store has to be named: set WEIGHHOUSE_STORAGE_URL to the "
+            "folder or bucket that the servers use.",
+            field="storage_url",
+        )
 
 
 @click.command()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import click
 
 from weighhouse.app import App
-from weighhouse.doors.cli.children import Crew, Retries, end, ending
+from weighhouse.doors.cli.children import Crew, Retries, drain, end, ending
 from weighhouse.doors.cli.listening import listen, reachable_host, web_address
 from weighhouse.doors.cli.stopping import StopRequest
 from weighhouse.registry.accounts import ensure_admin
@@ -137,6 +137,7 @@ def _serve(settings: Settings, postgres: Postgres, listener: socket.socket, stop
         while not stop:
             due_at = min(postgres.tend(), crew.tend())
             stop.wait(min(60.0, due_at - time.monotonic()))
+        drain(crew.api, settings.farewell_seconds, stop)
     finally:
         # Here too, or connections that nobody will answer would queue up while the API processes finish theirs.
         listener.close()

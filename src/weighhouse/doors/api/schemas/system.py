@@ -81,3 +81,15 @@ class Logs(Shape):
     offset: int
     limit: int
     note: str
+
+
+class Alive(Shape):
+    """The process answers."""
+
+    status: Literal["alive"]
+
+
+class Ready(Shape):
+    """Requests can be sent here."""
+
+    status: Literal["ready"]
