@@ -70,7 +70,8 @@ def complete(client: httpx.Client, upload_id: str, **headers: str) -> httpx.Resp
 
 
 def test_what_is_sent_file_by_file_is_a_package_like_any_other(uploader: Account) -> None:
-    name, files = fresh(), {**small_model(), "empty.txt": b"", "a/twin.bin": name, "b/twin.bin": name}
+    name = fresh()
+    files = {**small_model(), "empty.txt": b"", "a/twin.bin": name, "b/twin.bin": name}
     body = announcement(files, name, description="Words", model_url="https://huggingface.co/acme/model")
     state = begin(uploader.client, body)
     assert (state["files_total"], state["bytes_total"]) == (7, sum(map(len, content_of(files).values())))
