@@ -69,9 +69,14 @@ def _drop_zips(app: "App", unasked_for: timedelta, dry_run: bool) -> None:
 
 
 def _sweep(app: "App", grace: timedelta | None, dry_run: bool) -> None:
+    from weighhouse.registry.holding import may_sweep
     from weighhouse.registry.housekeeping import GRACE, sweep, sweepable_blobs
 
     grace = grace if grace is not None else GRACE
+    with app.db.read() as tx:
+        is_held = not may_sweep(tx)
+    if is_held:
+        click.echo("A backup is being made: until it has ended no blob is removed. Run this again then.", err=True)
     if not dry_run:
         click.echo(f"{sweep(app, grace=grace)} blobs were removed.")
         return
