@@ -79,6 +79,13 @@ _numbers = itertools.count()
 @pytest.fixture
 def database_url(postgres: str) -> Iterator[str]:
     """A database of the test's own, with the schema and no rows."""
+    with new_database(postgres) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def new_database(postgres: str) -> Iterator[str]:
+    """One more database, with the schema and no rows, until the block ends."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
     admin_url = _on_database(postgres, "postgres")
     _run_alone(admin_url, f'CREATE DATABASE "{name}" TEMPLATE weighhouse STRATEGY FILE_COPY')

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from sqlalchemy.engine import make_url
 
-from tests.conftest import ADMIN_PASSWORD, Server, eventually, start_server, stop_server
+from tests.conftest import ADMIN_PASSWORD, Server, eventually, new_database, start_server, stop_server
 from tests.doors.rest import client_of, problem
 from tests.fault_proxy import Fault, FaultProxy
 
@@ -23,21 +23,29 @@ from tests.fault_proxy import Fault, FaultProxy
 SOON_SECONDS = 25
 
 
-@pytest.fixture
-def proxy(database_url: str) -> Iterator[FaultProxy]:
-    with FaultProxy(str(make_url(database_url).query["host"]), 5432) as running:
-        yield running
+@pytest.fixture(scope="module")
+def network(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[FaultProxy, Server]]:
+    """A network that can fail, and a server that reaches its database through it."""
+    with new_database(postgres) as database, FaultProxy(str(make_url(database).query["host"]), 5432) as proxy:
+        through = make_url(database).set(host="127.0.0.1", port=proxy.port, query={"sslmode": "disable"})
+        url = through.render_as_string(hide_password=False)
+        folder = tmp_path_factory.mktemp("away") / "data"
+        server = start_server(folder, WEIGHHOUSE_DATABASE_URL=url, WEIGHHOUSE_WORKERS="1")
+        yield proxy, server
+        proxy.set()
+        stop_server(server)
 
 
 @pytest.fixture
-def server(database_url: str, proxy: FaultProxy, tmp_path: Path) -> Iterator[Server]:
-    """A server that reaches its database through a network that can fail."""
-    through = make_url(database_url).set(host="127.0.0.1", port=proxy.port, query={"sslmode": "disable"})
-    url = through.render_as_string(hide_password=False)
-    running = start_server(tmp_path / "data", WEIGHHOUSE_DATABASE_URL=url, WEIGHHOUSE_WORKERS="1")
-    yield running
-    proxy.set()
-    stop_server(running)
+def proxy(network: tuple[FaultProxy, Server]) -> Iterator[FaultProxy]:
+    """The network, which works at first and again when the test has ended."""
+    yield network[0]
+    network[0].set()
+
+
+@pytest.fixture
+def server(network: tuple[FaultProxy, Server]) -> Server:
+    return network[1]
 
 
 @pytest.mark.parametrize(
