@@ -55,7 +55,9 @@ def begin(client: httpx.Client, body: Mapping[str, Any]) -> dict[str, Any]:
 def send(missing: Mapping[str, Any], content: bytes) -> httpx.Response:
     """The answer to one file, sent by somebody without a token."""
     return httpx.put(
-        missing["url"], content=content, headers={**missing["headers"], "Content-Length": str(len(content))}
+        missing["parts"][0]["url"],
+        content=content,
+        headers={**missing["parts"][0]["headers"], "Content-Length": str(len(content))},
     )
 
 
@@ -290,7 +292,7 @@ def test_other_bytes_than_announced_are_refused_and_can_be_sent_again(
     (missing,) = [one for one in state["missing"] if one["sha256"] == sha256(right)]
     assert problem(send(missing, content), 422, "content-differs")["errors"][0]["field"] == field
     # Without a length, it is counted while it flows.
-    chunked = httpx.put(missing["url"], content=iter([content]))
+    chunked = httpx.put(missing["parts"][0]["url"], content=iter([content]))
     assert problem(chunked, 422, "content-differs")["errors"][0]["field"] == field
     problem(complete(uploader.client, state["upload_id"]), 409, "upload-incomplete")
     send_all(state, files)
@@ -310,8 +312,8 @@ def test_a_changed_address_takes_nothing(uploader: Account) -> None:
         (r"files/\w+", f"files/{wrong}"),
         (r"uploads/[\w-]+", "uploads/01926f3e-7c1a-7d3b-9a55-3f1f4c2f6a10"),
     ):
-        address = re.sub(part, changed, missing["url"])
-        assert address != missing["url"]
+        address = re.sub(part, changed, missing["parts"][0]["url"])
+        assert address != missing["parts"][0]["url"]
         problem(httpx.put(address, content=files["m.bin"]), 403, "send-refused")
 
 
@@ -400,7 +402,9 @@ def test_a_large_file_flows_through_in_bounded_memory(alone: Server) -> None:
         (missing,) = begin(client, body)["missing"]
         before = _memory_bytes(alone)
         headers = {"Content-Length": str(count * len(piece))}
-        answer = httpx.put(missing["url"], content=(piece for _ in range(count)), headers=headers, timeout=200)
+        answer = httpx.put(
+            missing["parts"][0]["url"], content=(piece for _ in range(count)), headers=headers, timeout=200
+        )
         assert answer.status_code == 200, answer.text
         assert _memory_bytes(alone) - before < 100 * 1024 * 1024
         state = begin(client, body)
@@ -422,7 +426,7 @@ def test_a_server_that_is_killed_while_a_file_arrives_goes_on_with_the_others(tm
             state = begin(client, body)
             waiting = {one["sha256"]: one for one in state["missing"]}
             assert send(waiting[sha256(files["n.bin"])], files["n.bin"]).status_code == 200
-            place = urlsplit(waiting[sha256(files["m.bin"])]["url"])
+            place = urlsplit(waiting[sha256(files["m.bin"])]["parts"][0]["url"])
             with Wire(running) as wire:
                 wire.head(f"PUT {place.path}?{place.query}", "Content-Length: 500000")
                 wire.send(files["m.bin"][:300_000])

@@ -145,9 +145,15 @@ def _state(registry: App, request: Request, progress: direct.Progress) -> Mappin
             {
                 "sha256": content.sha256,
                 "size_bytes": content.size_bytes,
-                "method": "PUT",
-                "url": base + direct.send_path(registry, upload, content),
-                "headers": {"Content-Length": str(content.size_bytes)},
+                "parts": [
+                    {
+                        "offset_bytes": 0,
+                        "size_bytes": content.size_bytes,
+                        "method": "PUT",
+                        "url": base + direct.send_path(registry, upload, content),
+                        "headers": {"Content-Length": str(content.size_bytes)},
+                    }
+                ],
             }
             for content in progress.missing
         ],

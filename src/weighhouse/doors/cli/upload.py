@@ -8,6 +8,7 @@ import time
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -28,11 +29,15 @@ from weighhouse.doors.cli.packing import (
     zip_bytes,
 )
 from weighhouse.doors.cli.progress import Moved, progress, waiting
+from weighhouse.doors.cli.sending import Measured, measure, send_files
 
 # A server hashes and scans all that it got before it answers.
 _ANSWER_SECONDS = 3600.0
 # From this length on, a question before the upload costs less than a refusal after it.
 _LARGE_BYTES = 16 * 1024 * 1024
+# What is smaller is there sooner as one ZIP than after three questions.
+_BY_FILE_BYTES = 1024 * 1024
+_READERS = 2
 _POLL_SECONDS = (0.5, 1.0, 1.0, 2.0, 3.0, 5.0, 5.0, 10.0)
 
 
@@ -48,6 +53,20 @@ class Parcel:
     def size_bytes(self) -> int:
         """The length of the ZIP that is sent."""
         return self.members[0].size_bytes if self.is_zip else zip_bytes(self.members)
+
+    @property
+    def files_bytes(self) -> int:
+        """The length of its files."""
+        return sum(member.size_bytes for member in self.members)
+
+    @cached_property
+    def measured(self) -> Sequence[Measured]:
+        """The files of a folder with their digests, read when they are first wanted.
+
+        Raises:
+            Refused: A file changed since it was listed.
+        """
+        return measure(self.members, _READERS)
 
     def stream(self, moved: Moved) -> Iterator[bytes]:
         """The ZIP's bytes.
@@ -65,7 +84,7 @@ class Parcel:
     def digests(self) -> dict[str, str]:
         """SHA-256 of each file by its path, as the registry records them."""
         if not self.is_zip:
-            return {member.path: _sha256(read_pieces(member)) for member in self.members}
+            return {one.member.path: one.sha256 for one in self.measured}
         found: dict[str, str] = {}
         with zipfile.ZipFile(self.path) as archive:
             for member in archive.infolist():
@@ -107,6 +126,15 @@ def make_parcel(path: Path, *, everything: bool, ignore: Sequence[str]) -> Parce
 @click.option("--no-wait", is_flag=True, help="Return when the files are there, before they are weighed.")
 @click.option("--all", "everything", is_flag=True, help="Send hidden files and caches too.")
 @click.option("--ignore", multiple=True, metavar="GLOB", help="Leave out files or folders by name or path; repeatable.")
+@click.option("--zip", "as_zip", is_flag=True, help="Send a folder as one ZIP, all of it.")
+@click.option(
+    "--parallel",
+    type=click.IntRange(1, 32),
+    default=4,
+    show_default=True,
+    metavar="N",
+    help="Files that are on their way at a time.",
+)
 @click.option("--skip-existing", is_flag=True, help="Exit 0 when this version is there with exactly these files.")
 def upload(
     remote: Remote,
@@ -114,13 +142,16 @@ def upload(
     no_wait: bool,
     everything: bool,
     ignore: Sequence[str],
+    as_zip: bool,
+    parallel: int,
     skip_existing: bool,
     **fields: str | None,
 ) -> None:
     """Upload a folder or a ZIP as a package, and wait for its score.
 
-    A folder is sent as a ZIP made on the way; nothing is written to disk. Hidden files, caches and links that leave
-    the folder stay out. With --json the server's answer is printed, its status and net score as they are at the end.
+    A folder is sent file by file, and only what the server lacks; after an interruption the same command goes on where
+    it stopped. Less than 1 MiB goes as one ZIP made on the way. Hidden files, caches and links that leave the folder
+    stay out. With --json the server's answer is printed, its status and net score as they are at the end.
 
     \b
     Example:
@@ -133,7 +164,14 @@ def upload(
     try:
         if parcel.size_bytes >= _LARGE_BYTES:
             look_ahead(remote.server, dict(form))
-        response = send(remote.server, parcel, form, respond_async=no_wait)
+        response = None
+        if not as_zip and not parcel.is_zip and parcel.files_bytes >= _BY_FILE_BYTES:
+            label = f"Uploading {parcel.path.name}"
+            response = send_files(
+                remote.server, parcel.measured, dict(form), label=label, parallel=parallel, respond_async=no_wait
+            )
+        if response is None:
+            response = send(remote.server, parcel, form, respond_async=no_wait)
     except Refused as refused:
         if refused.status != 409:
             raise

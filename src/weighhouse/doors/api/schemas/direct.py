@@ -34,14 +34,22 @@ class Announcement(Shape):
     files: list[AnnouncedFile] = Field(max_length=MAX_FILES)
 
 
-class MissingFile(Shape):
-    """A content that is to be sent, and the request that sends it."""
+class MissingPart(Shape):
+    """Bytes of a content, and the request that sends them."""
 
-    sha256: str
+    offset_bytes: int = Field(description="Where in the content they begin.")
     size_bytes: int
     method: Literal["PUT"]
     url: str = Field(description="Signed: it takes these bytes and no others, without a token, until the upload ends.")
     headers: dict[str, str] = Field(description="What the request must carry.")
+
+
+class MissingFile(Shape):
+    """A content that is to be sent, in one part or several, in any order."""
+
+    sha256: str
+    size_bytes: int
+    parts: list[MissingPart] = Field(description="Those that have not arrived.")
 
 
 class UploadState(Shape):

@@ -1,0 +1,145 @@
+"""A folder goes file by file: only what is lacking, again after an interruption, and never something else than announced."""
+
+import json
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.conftest import eventually
+from tests.counting_proxy import Traffic, counted
+from tests.doors.range_server import RangeServer, serving
+from tests.doors.rest import Account, fresh
+from weighhouse.doors.cli.client import Refused, Server
+from weighhouse.doors.cli.packing import list_members
+from weighhouse.doors.cli.sending import measure, send_files
+from weighhouse.doors.cli.upload import upload
+
+Upload = Callable[..., Result]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Twenty files of 300 KB and a card; no content that was ever uploaded."""
+    root = tmp_path / fresh()
+    (root / "weights").mkdir(parents=True)
+    for number in range(20):
+        (root / "weights" / f"{number:02}.bin").write_bytes(secrets.token_bytes(300_000))
+    (root / "README.md").write_text(f"---\nlicense: mit\n---\n# {root.name}\n")
+    return root
+
+
+@pytest.fixture
+def traffic(uploader: Account) -> Iterator[Traffic]:
+    """What goes to the server and comes from it."""
+    place = urlsplit(str(uploader.client.base_url))
+    with counted(str(place.hostname), int(place.port or 0)) as counter:
+        yield counter
+
+
+@pytest.fixture
+def sent(uploader: Account, traffic: Traffic, tmp_path: Path) -> Upload:
+    def run(folder: Path, version: str, *options: str) -> Result:
+        arguments = [str(folder), "--version", version, "--json", "--no-wait", *options]
+        where = ["--server", traffic.url, "--token", uploader.token]
+        return CliRunner(env={"XDG_CONFIG_HOME": str(tmp_path / "none")}).invoke(upload, arguments + where)
+
+    return run
+
+
+def test_after_a_change_only_what_changed_is_sent(
+    sent: Upload, traffic: Traffic, folder: Path, uploader: Account
+) -> None:
+    first = sent(folder, "1.0.0")
+    assert first.exit_code == 0, first.output
+    assert "21 files are sent" in first.stderr
+    assert traffic.sent_bytes > 6_000_000
+    before = traffic.sent_bytes
+    (folder / "README.md").write_text("---\nlicense: mit\n---\n# Changed\n")
+    second = sent(folder, "1.0.1")
+    assert second.exit_code == 0, second.output
+    assert "1 of 21 files are sent" in second.stderr
+    assert traffic.sent_bytes - before < 100_000
+    package_id = json.loads(second.stdout)["package_id"]
+    files = uploader.client.get(f"/package/{package_id}/files", params={"limit": 100}).json()["files"]
+    expected = {one.member.path: one.sha256 for one in measure(list_members(folder), 2)}
+    assert {file["path"]: file["sha256"] for file in files} == expected
+
+
+def test_a_zip_is_all_of_it(sent: Upload, traffic: Traffic, folder: Path) -> None:
+    assert sent(folder, "1.0.0").exit_code == 0
+    before = traffic.sent_bytes
+    again = sent(folder, "1.0.1", "--zip")
+    assert again.exit_code == 0, again.output
+    assert traffic.sent_bytes - before > 6_000_000
+
+
+def test_a_version_that_is_there_is_told_apart(sent: Upload, folder: Path) -> None:
+    assert sent(folder, "1.0.0").exit_code == 0
+    assert "with exactly these files" in sent(folder, "1.0.0").stderr
+    assert sent(folder, "1.0.0", "--skip-existing").exit_code == 0
+    (folder / "README.md").write_text("other")
+    assert sent(folder, "1.0.0", "--skip-existing").exit_code == 1
+
+
+def test_a_client_that_is_killed_goes_on_where_it_was(
+    uploader: Account, traffic: Traffic, folder: Path, tmp_path: Path
+) -> None:
+    whole = b"".join(path.read_bytes() for path in (folder / "weights").iterdir())
+    for number in range(6):
+        (folder / f"large{number}.bin").write_bytes(whole + bytes([number]))
+    command = [sys.executable, "-P", "-m", "weighhouse", "upload", str(folder), "--version", "1.0.0", "--no-wait"]
+    where = ["--parallel", "1", "--server", traffic.url, "--token", uploader.token]
+    environment = os.environ | {"XDG_CONFIG_HOME": str(tmp_path / "none")}
+    killed = subprocess.Popen(command + where, env=environment, stderr=subprocess.PIPE)
+    try:
+        eventually(lambda: traffic.sent_bytes > 20_000_000, 60)
+    finally:
+        killed.send_signal(signal.SIGKILL)
+        killed.communicate()
+    before = traffic.sent_bytes
+    done = subprocess.run(command + where, env=environment, capture_output=True, text=True, check=True, timeout=120)
+    told = re.search(r"(\d+) of 27 files are sent", done.stderr)
+    assert told is not None, done.stderr
+    assert int(told[1]) < 27
+    # Of 42 MB; what was on its way when it was killed, at most one file, is sent again.
+    assert traffic.sent_bytes - before < 42_000_000 - 20_000_000 + len(whole) + 500_000
+
+
+@pytest.fixture
+def peer() -> Iterator[RangeServer]:
+    with serving(b"{}") as server:
+        yield server
+
+
+@pytest.fixture
+def client(peer: RangeServer) -> Iterator[Server]:
+    server = Server(peer.url, "secret")
+    yield server
+    server.close()
+
+
+def test_a_file_that_changes_after_it_was_read_is_not_sent(client: Server, peer: RangeServer, folder: Path) -> None:
+    files = measure(list_members(folder), 2)
+    changed = files[3].member
+    part = {"offset_bytes": 0, "size_bytes": 300_000, "method": "PUT", "url": f"{peer.url}/x", "headers": {}}
+    missing = [{"sha256": files[3].sha256, "size_bytes": 300_000, "parts": [part]}]
+    peer.data = json.dumps({"upload_id": "7", "bytes_total": 1, "missing": missing}).encode()
+    changed.source.write_bytes(b"other")
+    with pytest.raises(Refused, match=re.escape(f"{changed.path} changed while it was read")):
+        send_files(client, files, {"name": "m"}, label="", parallel=2, respond_async=True)
+
+
+def test_a_file_that_grows_while_it_is_read_is_told(folder: Path) -> None:
+    members = list_members(folder)
+    members[0].source.write_bytes(b"longer than it was listed" * 10_000)
+    with pytest.raises(Refused, match="changed while it was read"):
+        measure(members, 2)
