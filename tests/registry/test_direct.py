@@ -4,12 +4,21 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
 from sqlalchemy import func, select, update
 
 from tests.doors.rest import sha256
 from tests.registry.shelf import admin, caller
 from weighhouse.app import App
-from weighhouse.registry.direct import Arrival, Progress, begin_upload, complete_upload, send_path
+from weighhouse.registry.direct import (
+    MAX_OPEN,
+    Arrival,
+    Progress,
+    TooManyUploads,
+    begin_upload,
+    complete_upload,
+    send_path,
+)
 from weighhouse.registry.housekeeping import sweep
 from weighhouse.registry.reset import reset_registry
 from weighhouse.registry.upload import UploadForm
@@ -72,3 +81,16 @@ def test_a_reset_ends_every_upload(registry: App) -> None:
     reset_registry(registry, admin(registry))
     with registry.db.read() as tx:
         assert tx.scalar(select(func.count()).select_from(DirectUpload)) == 0
+
+
+def test_nobody_has_any_number_of_unfinished_uploads(registry: App) -> None:
+    who = caller(registry, "ada")
+    files = [AnnouncedFile("model.bin", len(CONTENT), sha256(CONTENT))]
+    forms = [UploadForm(name="m", version=f"1.0.{number}") for number in range(MAX_OPEN + 1)]
+    for form in forms[:-1]:
+        begin_upload(registry, who, form, files)
+    with pytest.raises(TooManyUploads):
+        begin_upload(registry, who, forms[-1], files)
+    # The same again is no further one, and another user has uploads of their own.
+    begin_upload(registry, who, forms[0], files)
+    begin_upload(registry, caller(registry, "eve"), UploadForm(name="other", version="1.0.0"), files)

@@ -8,7 +8,7 @@ import hmac
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 from uuid import UUID
@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from weighhouse.app import App
 from weighhouse.registry.accounts import TokenRefused
+from weighhouse.registry.direct_routes import Content, give_up, lacking, routed, settle
 from weighhouse.registry.housekeeping import forget_unrecorded
 from weighhouse.registry.record import Recorded, VersionExists, record_package, require_publishable
 from weighhouse.registry.upload import UploadForm, UploadTooLarge, check_form, submission_of
@@ -29,11 +30,15 @@ from weighhouse.rules.errors import Conflict, Denied, Invalid, NotFound
 from weighhouse.rules.manifest import File, component_of
 from weighhouse.rules.permissions import Caller, Permission
 from weighhouse.rules.self_report import MAX_TEXT_BYTES, MAX_TEXTS, is_read
+from weighhouse.store.blobs import PartRequest, Presigned
 from weighhouse.store.database import broken_constraint
 from weighhouse.store.tables import Blob, DirectUpload, DirectUploadFile, Package, PackageFile
 
 LIFETIME = timedelta(hours=24)
 """From the announcement: a night for a slow line. What arrived takes room meanwhile that nobody else can free."""
+
+MAX_OPEN = 50
+"""Uploads of one user that are not finished."""
 
 _ROWS_AT_ONCE = 5_000
 _SHOWN_MISSING = 100
@@ -45,6 +50,16 @@ class UploadNotFound(NotFound):
     def __init__(self, upload_id: UUID) -> None:
         super().__init__(
             f"There is no upload {upload_id} of yours, or it has ended. Begin it anew: POST /package/begin."
+        )
+
+
+class TooManyUploads(Conflict):
+    """The user has too many unfinished uploads."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"You have {MAX_OPEN} unfinished uploads. Complete some, give some up with DELETE /package/uploads/{{id}}, "
+            "or wait until they end after a day."
         )
 
 
@@ -73,14 +88,6 @@ class SendRefused(Denied):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
-    """Bytes that an upload lacks, however many of its files have them."""
-
-    sha256: str
-    size_bytes: int
-
-
 @dataclass(frozen=True)
 class Progress:
     """How far an upload is."""
@@ -89,6 +96,7 @@ class Progress:
     files_total: int
     bytes_total: int
     missing: Sequence[Content]
+    """What is to be sent; what arrived at the store and was not looked at yet is not among it."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +115,9 @@ def begin_upload(app: App, caller: Caller, form: UploadForm, files: Sequence[Ann
         InvalidName, InvalidVersion, FieldInvalid, BadUrl, ManifestInvalid: A field breaks a rule.
         UploadTooLarge: The files are larger than this server takes.
         NameOwned, NamespaceOwned, VersionExists: The version could not be published.
+        TooManyUploads: The caller has too many that are not finished.
         TokenRefused: The caller was deleted meanwhile.
-        Away: The database does not answer.
+        Away: The database or the store does not answer.
     """
     caller.require(Permission.UPLOAD)
     name = check_form(app, form)
@@ -119,21 +128,29 @@ def begin_upload(app: App, caller: Caller, form: UploadForm, files: Sequence[Ann
     try:
         with app.db.write() as tx:
             require_publishable(tx, caller, name, form.version)
-            return _progress(tx, _open_upload(tx, caller, form, files))
+            progress = _progress(tx, _open_upload(tx, caller, form, files))
     except exc.IntegrityError as error:
         if broken_constraint(error) == "fk_direct_uploads_uploader_id":
             raise TokenRefused from error
         raise
+    return _routed(app, progress)
 
 
-def find_upload(tx: Session, caller: Caller, upload_id: UUID) -> Progress:
+def find_upload(app: App, caller: Caller, upload_id: UUID) -> Progress:
     """How far an upload is. For who began it, and for admins.
 
     Raises:
         PermissionMissing: The caller may not upload.
         UploadNotFound: There is none, it has ended, or it is another's; these look alike.
+        Away: The database or the store does not answer.
     """
-    return _progress(tx, _find(tx, caller, upload_id))
+    with app.db.read() as tx:
+        progress = _progress(tx, _find(tx, caller, upload_id))
+    return _routed(app, progress)
+
+
+def _routed(app: App, progress: Progress) -> Progress:
+    return replace(progress, missing=routed(app, progress.upload.id, progress.missing))
 
 
 def abort_upload(app: App, caller: Caller, upload_id: UUID) -> None:
@@ -150,7 +167,9 @@ def abort_upload(app: App, caller: Caller, upload_id: UUID) -> None:
             .where(DirectUploadFile.upload_id == row.id, DirectUploadFile.crc32.is_not(None))
             .where(~exists().where(Blob.sha256 == DirectUploadFile.sha256))
         ).all()
+        tickets = [content.ticket for content in lacking(tx, row.id) if content.ticket]
         tx.execute(delete(DirectUpload).where(DirectUpload.id == row.id))
+    give_up(app, tickets)
     forget_unrecorded(app, arrived)
 
 
@@ -167,6 +186,22 @@ def send_path(app: App, upload: DirectUpload, content: Content) -> str:
     signature = _signature(app.signing_key, upload.id, content.sha256, size_bytes, expires_at)
     query = f"size_bytes={size_bytes}&expires={expires_at}&signature={signature}"
     return f"/package/uploads/{upload.id}/files/{content.sha256}?{query}"
+
+
+def send_requests(app: App, base: str, upload: DirectUpload, content: Content) -> Sequence[PartRequest]:
+    """The requests that send a content: to the store, or to the registry.
+
+    Args:
+        base: Address of the registry, without a slash at its end.
+
+    Raises:
+        Away: The database does not answer.
+    """
+    if content.requests is not None:
+        return content.requests
+    url = base + send_path(app, upload, content)
+    own = Presigned("PUT", url, {"Content-Length": str(content.size_bytes)})
+    return [PartRequest(0, content.size_bytes, own)]
 
 
 class Arrival:
@@ -285,6 +320,8 @@ def complete_upload(app: App, caller: Caller, upload_id: UUID) -> Finished:
         row = _find(tx, caller, upload_id)
         if row.finished_at is not None:
             return _finished(tx, row)
+    settle(app, upload_id)
+    with app.db.read() as tx:
         rows = tx.scalars(
             select(DirectUploadFile)
             .where(DirectUploadFile.upload_id == upload_id)
@@ -394,11 +431,22 @@ def _open_upload(tx: Session, caller: Caller, form: UploadForm, files: Sequence[
     is_new = tx.scalar(insert(DirectUpload).values(values).on_conflict_do_nothing().returning(DirectUpload.id))
     row = tx.scalars(select(DirectUpload).where(*same)).one()
     if is_new is not None:
+        _require_few(tx, caller)
         for start in range(0, len(files), _ROWS_AT_ONCE):
             some = files[start : start + _ROWS_AT_ONCE]
             tx.execute(insert(DirectUploadFile), [_file_row(row.id, file) for file in some])
     _note_possessions(tx, caller, row.id)
     return row
+
+
+def _require_few(tx: Session, caller: Caller) -> None:
+    unfinished = select(func.count()).where(
+        DirectUpload.uploader_id == caller.user_id,
+        DirectUpload.finished_at.is_(None),
+        DirectUpload.expires_at > func.now(),
+    )
+    if (tx.scalar(unfinished) or 0) > MAX_OPEN:
+        raise TooManyUploads
 
 
 def _note_possessions(tx: Session, caller: Caller, upload_id: UUID) -> None:
@@ -424,14 +472,7 @@ def _progress(tx: Session, row: DirectUpload) -> Progress:
     of_upload = DirectUploadFile.upload_id == row.id
     total = select(func.count(), func.coalesce(func.sum(DirectUploadFile.size_bytes), 0)).where(of_upload)
     files_total, bytes_total = tx.execute(total).one()
-    lacking = (
-        select(DirectUploadFile.sha256, DirectUploadFile.size_bytes)
-        .where(of_upload, DirectUploadFile.crc32.is_(None))
-        .distinct()
-        .order_by(DirectUploadFile.sha256)
-    )
-    missing = [Content(one.sha256.hex(), one.size_bytes) for one in tx.execute(lacking)]
-    return Progress(row, files_total, int(bytes_total), missing)
+    return Progress(row, files_total, int(bytes_total), lacking(tx, row.id))
 
 
 def _announced_sha256(form: UploadForm, files: Sequence[AnnouncedFile]) -> bytes:
@@ -445,6 +486,7 @@ def _file_row(upload_id: UUID, file: AnnouncedFile) -> dict[str, Any]:
         "path": file.path,
         "sha256": bytes.fromhex(file.sha256),
         "size_bytes": file.size_bytes,
+        "announced_crc32": file.crc32,
     }
 
 

@@ -19,11 +19,13 @@ class AnnouncedFile:
 
     Args:
         sha256: Digest in lower-case hexadecimal.
+        crc32: Spares the store a second look at what it compared itself.
     """
 
     path: str
     size_bytes: int
     sha256: str
+    crc32: int | None = None
 
 
 class ManifestInvalid(Invalid):

@@ -135,6 +135,15 @@ class Presigned:
 
 
 @dataclass(frozen=True, slots=True)
+class PartRequest:
+    """Bytes of a content, and the request that sends them."""
+
+    offset_bytes: int
+    size_bytes: int
+    request: Presigned
+
+
+@dataclass(frozen=True, slots=True)
 class UploadedPart:
     """A part of an object as the store took it.
 
@@ -253,51 +262,38 @@ class BlobStore(Protocol):
 
 
 class DirectStore(Protocol):
-    """Objects that clients send by themselves, at addresses that the registry signs.
+    """Takes contents that clients send by themselves, past the registry.
 
-    Keys are those of this file. Every method but those that sign raises `StoreAway` when the store does not do its work,
-    and `ObjectChanged` when an object or an upload is not there.
+    Every method raises `StoreAway` when the store does not do its work.
     """
 
-    def presigned_put(self, key: str, *, sha256: str, size_bytes: int, seconds: int) -> Presigned:
-        """A request that puts exactly these bytes at a key; at most 5 GiB.
+    @property
+    def min_bytes(self) -> int:
+        """What is shorter costs more this way than through the registry."""
 
-        A store may take other bytes of the same length all the same: not every one looks at the digest.
-        """
-
-    def begin_multipart(
-        self, key: str, *, content_type: str = "application/octet-stream", checksum: str | None = "CRC32"
-    ) -> str:
-        """The id of a new upload, of which nothing is at the key before it is complete.
+    def begin(self, sha256: str, size_bytes: int, crc32: int | None) -> str:
+        """A ticket for a content that a client is about to send; only the store reads it, any process may.
 
         Args:
-            checksum: `SHA256` where every part is signed with its digest, `None` where none is; `CRC32` for parts that
-                the registry sends itself.
+            crc32: What the client says; without it more has to be read again.
         """
 
-    def presigned_part(self, key: str, upload_id: str, number: int, *, sha256: str | None, seconds: int) -> Presigned:
-        """A request that sends a part: 5 MiB to 5 GiB, the last one any size.
+    def lacking(self, ticket: str, seconds: int, *, is_new: bool = False) -> Sequence[PartRequest]:
+        """What is still to be sent.
 
         Args:
-            number: 1 to 10,000.
-            sha256: The digest that the part has to have; `None` leaves that open.
+            seconds: How long the requests are good.
+            is_new: Whether nothing can have arrived yet.
+
+        Raises:
+            ObjectChanged: The store has given the ticket up; begin anew.
         """
 
-    def list_parts(self, key: str, upload_id: str) -> Sequence[tuple[UploadedPart, int]]:
-        """The parts that arrived and how long each is, by number."""
+    def finish(self, ticket: str) -> int | None:
+        """CRC-32 of the content, which is a blob now and is what the ticket says; `None` when it has to be sent again.
 
-    def complete_multipart(
-        self, key: str, upload_id: str, parts: Sequence[UploadedPart], *, if_none_match: bool = False
-    ) -> None:
-        """Make the parts an object; with the condition only where none is."""
+        Whether it was verified by the store or read again: what counts was sent by the holder of the ticket.
+        """
 
-    def abort_multipart(self, key: str, upload_id: str) -> None:
-        """Throw an upload away; fine when it is gone."""
-
-    def head(self, key: str) -> Head | None:
-        """What is at a key, `None` where nothing is."""
-
-    def read(
-        self, key: str, start: int = 0, length: int | None = None, chunk_bytes: int = CHUNK_BYTES
-    ) -> Iterator[bytes]:
-        """The bytes of an object from `start`: at most `length`, or all that follow."""
+    def abort(self, ticket: str) -> None:
+        """Throw away what arrived; fine when it is gone."""

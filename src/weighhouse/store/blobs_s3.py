@@ -25,6 +25,7 @@ from weighhouse.store.blobs import (
     staging_key,
 )
 from weighhouse.store.blobs_s3_staging import MIB, Room, S3Staging
+from weighhouse.store.direct_s3 import S3Direct
 from weighhouse.store.s3 import S3
 
 # Most of the time they wait for the store.
@@ -53,6 +54,7 @@ class S3Blobs:
     def __init__(self, bucket: S3) -> None:
         """Nothing is asked yet."""
         self._bucket = bucket
+        self._direct = S3Direct(bucket, self)
         self._threads = ThreadPoolExecutor(_THREADS, "blobs-s3")
         self._room = Room()
         self._sending: dict[str, Future[None]] = {}
@@ -69,9 +71,9 @@ class S3Blobs:
         self.close()
 
     @property
-    def direct(self) -> S3:
+    def direct(self) -> S3Direct:
         """The bucket, which clients may send to."""
-        return self._bucket
+        return self._direct
 
     def close(self) -> None:
         """Wait for what is being sent and let go of threads and connections."""
@@ -109,13 +111,19 @@ class S3Blobs:
             if item.size_bytes > _COPIED_BYTES:
                 self._copy_in_slices(item)
 
-    def _lacking(self, staged: Staged) -> Staged | None:
-        """The same, unless there is a blob with these bytes; then that is noted, so that no sweep takes it now."""
-        head = self._bucket.head(blob_key(staged.sha256))
-        if head is None or head.size_bytes != staged.size_bytes:
-            return staged
+    def renew(self, staged: Staged) -> bool:
+        """Whether there is a blob with these bytes already; then that is noted, so that no sweep takes it now.
+
+        Raises:
+            StoreAway: The store does not answer.
+        """
+        if not self._is_kept(staged):
+            return False
         self._bucket.put(adopted_key(staged.sha256), b"")
-        return None
+        return True
+
+    def _lacking(self, staged: Staged) -> Staged | None:
+        return None if self.renew(staged) else staged
 
     def _copy_whole(self, staged: Staged) -> None:
         try:

@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import boto3
+from botocore.auth import S3SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -28,6 +31,7 @@ from weighhouse.store.blobs import CHUNK_BYTES, Head, ObjectChanged, Presigned, 
 from weighhouse.store.circuit import Circuit
 
 if TYPE_CHECKING:
+    from botocore.credentials import Credentials
     from types_boto3_s3 import S3Client
 
 # Seconds without a byte before a call is given up: of those that are answered at once, of those that move some
@@ -97,7 +101,7 @@ class S3:
         """
         self.bucket = bucket
         self.prefix = prefix
-        self._clients = _clients(access)
+        self._clients, self._credentials = _clients(access)
         self._signer = self._clients[_QUICK]
         # Some old stores refuse checksums; then AWS_REQUEST_CHECKSUM_CALCULATION says to send none.
         config: Any = self._signer.meta.config
@@ -182,7 +186,11 @@ class S3:
     def begin_multipart(
         self, key: str, *, content_type: str = "application/octet-stream", checksum: str | None = "CRC32"
     ) -> str:
-        """The id of a new upload; see `DirectStore`."""
+        """The id of a new upload, of which nothing is at the key before it is complete.
+
+        Args:
+            checksum: What each part will be sent with, `None` for nothing.
+        """
         # Amazon's refuses a part with a checksum of which it was not told here.
         declared: Any = {"ChecksumAlgorithm": checksum} if checksum and self._sends_checksums else {}
         begun = self._call(
@@ -259,18 +267,36 @@ class S3:
         }
         return self._sign("get_object", self._at(key) | shown, seconds)
 
-    def presigned_put(self, key: str, *, sha256: str, size_bytes: int, seconds: int) -> Presigned:
-        """A request that puts exactly these bytes at a key; see `DirectStore`."""
-        given = {"ContentLength": size_bytes, "ChecksumSHA256": _base64(sha256)}
-        headers = {"Content-Length": str(size_bytes), "x-amz-checksum-sha256": _base64(sha256)}
-        return Presigned("PUT", self._sign("put_object", self._at(key) | given, seconds), headers)
+    def presigned_part(self, key: str, upload_id: str, number: int, *, size_bytes: int, seconds: int) -> Presigned:
+        """A request that sends a part of this length: 5 MiB to 5 GiB, the last one any."""
+        where = self._at(key) | {"UploadId": upload_id, "PartNumber": number, "ContentLength": size_bytes}
+        return Presigned("PUT", self._sign("upload_part", where, seconds), {"Content-Length": str(size_bytes)})
 
-    def presigned_part(self, key: str, upload_id: str, number: int, *, sha256: str | None, seconds: int) -> Presigned:
-        """A request that sends a part; see `DirectStore`."""
+    def presigned_hashed_part(
+        self, key: str, upload_id: str, number: int, *, size_bytes: int, sha256: str, crc32: int, seconds: int
+    ) -> Presigned:
+        """The same, and the store is to compare its bytes with both; not every store does.
+
+        AWS takes one checksum of its own a request. The other one is the hash of the body that signatures may cover.
+        """
+        headers = {
+            "Content-Length": str(size_bytes),
+            "x-amz-content-sha256": sha256,
+            "x-amz-checksum-crc32": base64.b64encode(crc32.to_bytes(4, "big")).decode(),
+        }
         where = self._at(key) | {"UploadId": upload_id, "PartNumber": number}
-        given = {"ChecksumSHA256": _base64(sha256)} if sha256 else {}
-        headers = {"x-amz-checksum-sha256": _base64(sha256)} if sha256 else {}
-        return Presigned("PUT", self._sign("upload_part", where | given, seconds), headers)
+        address = urlsplit(self._sign("upload_part", where, seconds))
+        # boto3 signs no hash of the body into an address: it makes the address, and what signs for it signs once more.
+        query = [(name, value) for name, value in parse_qsl(address.query) if not name.startswith("X-Amz-")]
+        request = AWSRequest("PUT", urlunsplit(address._replace(query=urlencode(query))), headers)
+        try:
+            if self._credentials is None:
+                raise NoCredentialsError
+            credentials = self._credentials.get_frozen_credentials()
+            S3SigV4QueryAuth(credentials, "s3", self._signer.meta.region_name, seconds).add_auth(request)
+        except (ClientError, BotoCoreError, OSError) as error:
+            raise translated(error) from error
+        return Presigned("PUT", str(request.url), headers)
 
     # How the store is asked
 
@@ -413,8 +439,8 @@ def _base64(sha256: str) -> str:
     return base64.b64encode(bytes.fromhex(sha256)).decode()
 
 
-def _clients(access: Access) -> "Mapping[int, S3Client]":
-    """A client for each number of seconds without a byte after which it gives up.
+def _clients(access: Access) -> "tuple[Mapping[int, S3Client], Credentials | None]":
+    """A client for each number of seconds without a byte after which it gives up, and what they sign with.
 
     Raises:
         Invalid: The access cannot be used.
@@ -427,12 +453,13 @@ def _clients(access: Access) -> "Mapping[int, S3Client]":
             region_name=access.region,
         )
         region = session.region_name or "us-east-1"
-        return {
+        clients = {
             seconds: session.client(
                 "s3", endpoint_url=access.endpoint_url, region_name=region, config=_config(access, seconds)
             )
             for seconds in (_QUICK, _MOVING, _COPYING)
         }
+        return clients, session.get_credentials()
     except (BotoCoreError, ValueError) as error:
         raise Invalid(f"The settings of the bucket cannot be used: {error}.", field="s3_endpoint_url") from error
 

@@ -355,6 +355,9 @@ class DirectUploadFile(Row):
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     crc32: Mapped[int | None] = mapped_column(BigInteger)
     """Known once its content is here for this upload: it was sent, or the uploader could read it before."""
+    announced_crc32: Mapped[int | None] = mapped_column(BigInteger)
+    ticket: Mapped[str | None]
+    """The store's own, of a content that the client sends to it and not to the registry."""
 
 
 class PackageText(Row):

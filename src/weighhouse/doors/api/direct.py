@@ -45,7 +45,7 @@ def post_package_begin(registry: Registry, request: Request, caller: Uploader, b
     """
     # What a form sends as an empty text was left out.
     fields = {name: value or None for name, value in body.model_dump(exclude={"files"}).items()}
-    files = [AnnouncedFile(file.path, file.size_bytes, file.sha256) for file in body.files]
+    files = [AnnouncedFile(file.path, file.size_bytes, file.sha256, file.crc32) for file in body.files]
     progress = direct.begin_upload(registry, caller, UploadForm(**fields), files)
     location = f"/package/uploads/{progress.upload.id}"
     return answer(_state(registry, request, progress), 201, {"Location": location})
@@ -59,8 +59,7 @@ def post_package_begin(registry: Registry, request: Request, caller: Uploader, b
 )
 def get_package_upload(registry: Registry, request: Request, caller: Uploader, upload_id: Id) -> Response:
     """What is still missing of an upload, and where to send it. For who began it, and for admins."""
-    with registry.db.read() as tx:
-        progress = direct.find_upload(tx, caller, upload_id)
+    progress = direct.find_upload(registry, caller, upload_id)
     return answer(_state(registry, request, progress))
 
 
@@ -147,12 +146,13 @@ def _state(registry: App, request: Request, progress: direct.Progress) -> Mappin
                 "size_bytes": content.size_bytes,
                 "parts": [
                     {
-                        "offset_bytes": 0,
-                        "size_bytes": content.size_bytes,
-                        "method": "PUT",
-                        "url": base + direct.send_path(registry, upload, content),
-                        "headers": {"Content-Length": str(content.size_bytes)},
+                        "offset_bytes": part.offset_bytes,
+                        "size_bytes": part.size_bytes,
+                        "method": part.request.method,
+                        "url": part.request.url,
+                        "headers": part.request.headers,
                     }
+                    for part in direct.send_requests(registry, base, upload, content)
                 ],
             }
             for content in progress.missing

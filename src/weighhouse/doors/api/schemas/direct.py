@@ -20,6 +20,9 @@ class AnnouncedFile(Shape):
     path: Text = Field(examples=["weights/model.safetensors"])
     size_bytes: WholeNumber = Field(ge=0, le=2**53)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="In lower-case hexadecimal.")
+    crc32: WholeNumber | None = Field(
+        None, ge=0, lt=2**32, description="Of the whole file: completing is quicker with it."
+    )
 
 
 class Announcement(Shape):

@@ -46,6 +46,8 @@ def upgrade() -> None:
         sa.Column("sha256", sa.LargeBinary(), nullable=False),
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
         sa.Column("crc32", sa.BigInteger(), nullable=True),
+        sa.Column("announced_crc32", sa.BigInteger(), nullable=True),
+        sa.Column("ticket", sa.Text(), nullable=True),
         sa.CheckConstraint("length(sha256) = 32", name=op.f("ck_direct_upload_files_sha256")),
         sa.CheckConstraint("size_bytes >= 0", name=op.f("ck_direct_upload_files_size")),
         sa.ForeignKeyConstraint(
