@@ -7,12 +7,12 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import machines, searching, transfers, weighing
+from bench import composing, machines, searching, transfers, weighing
 from bench.catalogue import make_catalogue
 from bench.results import HEAD, Row, Scale
 
 _FREE_BYTES = 30 * 1024**3
-_ROWS = "1 2 3 4 7 8 9 10 11 12 13"
+_ROWS = "1 2 3 4 7 8 9 10 11 12 13 14"
 
 
 def main() -> int:
@@ -51,6 +51,7 @@ def _measure(scale: Scale, wanted: Sequence[str]) -> list[Row]:
         "11": lambda: weighing.long_history(scale),
         "12": lambda: weighing.license_checks(scale),
         "13": lambda: machines.two_servers(_catalogue(scale, 0), scale),
+        "14": lambda: composing.compose_large(scale),
     }
     rows = []
     for number in wanted:

@@ -32,12 +32,12 @@ def server(whole_bucket: str, bucket_server: SwiftServer, tmp_path_factory: pyte
 
 
 @pytest.fixture
-def user(server: Server) -> Iterator[Callable[[], Account]]:
-    """Makes a user who may upload and download."""
+def user(server: Server) -> Iterator[Callable[..., Account]]:
+    """Makes a user who may do everything with packages, or what is named."""
     with ExitStack() as stack:
 
-        def make() -> Account:
-            account = register(server, "search", "download", "upload")
+        def make(*permissions: str) -> Account:
+            account = register(server, *(permissions or ("search", "download", "upload")))
             stack.enter_context(account.client)
             return account
 
@@ -65,7 +65,7 @@ def send(missing: Mapping[str, Any], content: bytes) -> int:
 
 
 def test_a_folder_goes_past_the_registry_and_comes_back_whole(
-    user: Callable[[], Account], traffic: Traffic, tmp_path: Path
+    user: Callable[..., Account], traffic: Traffic, tmp_path: Path
 ) -> None:
     folder = tmp_path / fresh()
     folder.mkdir()
@@ -84,7 +84,7 @@ def test_a_folder_goes_past_the_registry_and_comes_back_whole(
         assert {name: archive.read(name) for name in archive.namelist()} == files
 
 
-def test_what_the_bucket_did_not_compare_is_compared_before_it_counts(user: Callable[[], Account]) -> None:
+def test_what_the_bucket_did_not_compare_is_compared_before_it_counts(user: Callable[..., Account]) -> None:
     content = secrets.token_bytes(LARGE_BYTES)
     ada = user()
     state = begin(ada.client, content)
@@ -100,11 +100,11 @@ def test_what_the_bucket_did_not_compare_is_compared_before_it_counts(user: Call
 
 @pytest.mark.parametrize("is_announced", [True, False], ids=["with crc", "without"])
 def test_who_only_knows_the_digest_of_anothers_file_does_not_get_it(
-    user: Callable[[], Account], is_announced: bool
+    user: Callable[..., Account], is_announced: bool
 ) -> None:
     content = secrets.token_bytes(LARGE_BYTES)
     announced = {"crc32": zlib.crc32(content)} if is_announced else {}
-    ada, eve = user(), user()
+    ada, eve = user(), user("upload")
     state = begin(ada.client, content, **announced)
     assert send(state["missing"][0], content) == 200
     assert ada.client.post(f"/package/{state['upload_id']}/complete").status_code in (201, 202)

@@ -167,16 +167,16 @@ class S3Blobs:
         return head is not None and head.size_bytes == staged.size_bytes
 
     def discard(self, *staged: Staged) -> None:
-        """Remove staged bytes, adopted or not; fine when they are gone.
-
-        Raises:
-            StoreAway: The store does not let them go.
-        """
+        """Remove staged bytes, adopted or not; what the store does not let go now, the next sweep removes."""
         for item in staged:
             sending = self._sending.pop(item.place, None)
             if sending is not None:
                 sending.exception()
-        self._bucket.delete(*(staging_key(item.place) for item in staged))
+        try:
+            self._bucket.delete(*(staging_key(item.place) for item in staged))
+        except StoreAway as away:
+            # What they were staged for has succeeded or failed by now; neither is changed by what is left of it.
+            _log.warning("staged bytes wait for the next sweep: %s", away)
 
     # The way out
 

@@ -18,7 +18,9 @@ _threads = ThreadPoolExecutor(16, "read-ahead")
 
 
 def read_ahead(blobs: BlobStore, parts: Iterable[Literal | BlobSpan]) -> Iterator[bytes]:
-    """The bytes of parts, in order, in bounded memory.
+    """The bytes of parts, in order, in bounded memory. Nothing comes before the first bytes of a blob are here.
+
+    So a store that does not answer is known before an answer to somebody else has begun.
 
     Raises:
         BlobMissing: A blob is gone from the store.
@@ -26,18 +28,34 @@ def read_ahead(blobs: BlobStore, parts: Iterable[Literal | BlobSpan]) -> Iterato
     """
     coming: deque[Future[bytes] | bytes] = deque()
     pieces = _pieces(parts)
+    is_known = False
     try:
         while True:
             while len(coming) < AHEAD and (piece := next(pieces, None)) is not None:
                 coming.append(piece.data if isinstance(piece, Literal) else _threads.submit(_read, blobs, piece))
             if not coming:
                 return
+            if not is_known:
+                is_known = _await_first(coming)
             first = coming.popleft()
             yield first if isinstance(first, bytes) else first.result()
     finally:
         for rest in coming:
             if isinstance(rest, Future):
                 rest.cancel()
+
+
+def _await_first(coming: Iterable[Future[bytes] | bytes]) -> bool:
+    """Waits for the first bytes that the store is asked for; whether there are any.
+
+    Raises:
+        BlobMissing: The blob is gone from the store.
+        StoreAway: The store does not answer.
+    """
+    asked = next((one for one in coming if isinstance(one, Future)), None)
+    if asked is not None:
+        asked.result()
+    return asked is not None
 
 
 def _pieces(parts: Iterable[Literal | BlobSpan]) -> Iterator[Literal | BlobSpan]:
