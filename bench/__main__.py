@@ -7,12 +7,12 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import composing, machines, searching, transfers, weighing
+from bench import composing, direct, machines, searching, transfers, weighing
 from bench.catalogue import make_catalogue
 from bench.results import HEAD, Row, Scale
 
 _FREE_BYTES = 30 * 1024**3
-_ROWS = "1 2 3 4 7 8 9 10 11 12 13 14"
+_ROWS = "1 2 3 4 7 8 9 10 11 12 13 14 15"
 
 
 def main() -> int:
@@ -52,6 +52,7 @@ def _measure(scale: Scale, wanted: Sequence[str]) -> list[Row]:
         "12": lambda: weighing.license_checks(scale),
         "13": lambda: machines.two_servers(_catalogue(scale, 0), scale),
         "14": lambda: composing.compose_large(scale),
+        "15": lambda: direct.upload_direct(scale),
     }
     rows = []
     for number in wanted:
