@@ -143,3 +143,31 @@ def test_a_file_that_grows_while_it_is_read_is_told(folder: Path) -> None:
     members[0].source.write_bytes(b"longer than it was listed" * 10_000)
     with pytest.raises(Refused, match="changed while it was read"):
         measure(members, 2)
+
+
+def test_a_proxy_that_does_not_wait_for_the_server_is_asked_again(
+    client: Server, peer: RangeServer, folder: Path
+) -> None:
+    peer.data = json.dumps({"upload_id": "7", "bytes_total": 6_000_000, "missing": []}).encode()
+    peer.faults = ["ok", 504, 502]
+    files = measure(list_members(folder), 2)
+    answer = send_files(client, files, {"name": "m"}, label="", parallel=2, respond_async=True)
+    assert answer is not None
+    assert [path for _, path, _ in peer.asked] == ["/package/begin", *["/package/7/complete"] * 3]
+
+
+def test_a_server_that_wants_the_same_again_and_again_is_left(client: Server, peer: RangeServer, folder: Path) -> None:
+    files = measure(list_members(folder), 2)
+    part = {"offset_bytes": 0, "size_bytes": 300_000, "method": "PUT", "url": f"{peer.url}/x", "headers": {}}
+    missing = [{"sha256": files[3].sha256, "size_bytes": 300_000, "parts": [part]}]
+    peer.data = json.dumps({"upload_id": "7", "bytes_total": 6_000_000, "missing": missing}).encode()
+    peer.body = json.dumps({"type": "/problems/upload-incomplete", "status": 409, "detail": "1 file"}).encode()
+    peer.faults = ["ok", "ok", 409, "ok", "ok", 409, "ok", "ok", 409, "ok", "ok", 409]
+    with pytest.raises(Refused, match="does not take the files"):
+        send_files(client, files, {"name": "m"}, label="", parallel=2, respond_async=True)
+
+
+def test_a_server_that_takes_zips_only_is_told_apart(client: Server, peer: RangeServer, folder: Path) -> None:
+    peer.faults = [405]
+    files = measure(list_members(folder), 2)
+    assert send_files(client, files, {"name": "m"}, label="", parallel=2, respond_async=True) is None

@@ -23,6 +23,8 @@ from weighhouse.doors.cli.progress import Moved, progress
 _ANSWER_SECONDS = 3600.0
 # Without a file that arrived meanwhile, so often the server is asked what is missing.
 _ROUNDS = 3
+# So often it is waited for anew while it looks at what came, which may take longer than a proxy waits.
+_WAITS = 60
 _ATTEMPTS = 6
 _LONGEST_PAUSE_SECONDS = 30.0
 _BUSY = (408, 425, 429, 500, 502, 503, 504)
@@ -123,11 +125,11 @@ def send_files(
         return None
     path = f"/package/uploads/{state['upload_id']}"
     _tell(state, len(files))
-    fewest, idle_rounds = len(state["missing"]), 0
+    fewest, idle_rounds, waits = len(state["missing"]), 0, 0
     sender = _Sender(files, label, parallel)
     headers = {"Prefer": "respond-async"} if respond_async else {}
+    sender.send(state)
     while True:
-        sender.send(state)
         try:
             return server.ask(
                 "POST",
@@ -137,6 +139,10 @@ def send_files(
                 read_seconds=_ANSWER_SECONDS,
             )
         except Refused as refused:
+            # A proxy that gave up waiting for an answer; what the server has looked at by then it need not look at again.
+            if refused.status in (502, 504) and waits < _WAITS:
+                waits += 1
+                continue
             if refused.status != 409 or not str(refused.members.get("type")).endswith("/upload-incomplete"):
                 raise
         state = server.read(path)
@@ -144,6 +150,7 @@ def send_files(
         fewest = min(fewest, len(state["missing"]))
         if idle_rounds == _ROUNDS:
             raise Refused("The server does not take the files that it asks for. Tell its operator.")
+        sender.send(state)
 
 
 def _begin(server: Server, files: Sequence[Measured], form: Mapping[str, str]) -> Row | None:
