@@ -7,7 +7,9 @@ import secrets
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -165,6 +167,77 @@ def test_a_server_that_wants_the_same_again_and_again_is_left(client: Server, pe
     peer.faults = ["ok", "ok", 409, "ok", "ok", 409, "ok", "ok", 409, "ok", "ok", 409]
     with pytest.raises(Refused, match="does not take the files"):
         send_files(client, files, {"name": "m"}, label="", parallel=2, respond_async=True)
+
+
+class _OnePartEach(HTTPServer):
+    """Takes one part after each question what is missing; the addresses of the others have ended by then."""
+
+    def __init__(self, sha256: str, parts: int, part_bytes: int) -> None:
+        super().__init__(("127.0.0.1", 0), _OnePartHandler)
+        self.sha256, self.part_bytes = sha256, part_bytes
+        self.lacking = list(range(parts))
+        self.taken: dict[int, bytes] = {}
+        self.may_take = True
+
+    def state(self) -> bytes:
+        """What is missing, as the registry tells it."""
+        url, size_bytes = f"http://127.0.0.1:{self.server_port}", self.part_bytes
+        parts = [
+            {
+                "offset_bytes": n * size_bytes,
+                "size_bytes": size_bytes,
+                "method": "PUT",
+                "url": f"{url}/{n}",
+                "headers": {"Content-Length": str(size_bytes)},
+            }
+            for n in self.lacking
+        ]
+        missing = [{"sha256": self.sha256, "size_bytes": 6 * size_bytes, "parts": parts}] if parts else []
+        return json.dumps({"upload_id": "7", "bytes_total": 6 * size_bytes, "missing": missing}).encode()
+
+
+class _OnePartHandler(BaseHTTPRequestHandler):
+    server: _OnePartEach
+
+    def _answer(self) -> None:
+        served = self.server
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        status, answer = 200, b""
+        if self.command == "PUT" and served.may_take:
+            number = int(self.path.removeprefix("/"))
+            served.taken[number], served.may_take = body, False
+            served.lacking.remove(number)
+        elif self.command == "PUT":
+            status = 403
+        elif self.path.endswith("/complete") and served.lacking:
+            status, answer = 409, json.dumps({"type": "/problems/upload-incomplete", "status": 409}).encode()
+        else:
+            served.may_take, answer = True, served.state()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    do_GET = do_POST = do_PUT = _answer
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Say nothing: a test's output is the runner's."""
+
+
+def test_a_file_that_outlasts_its_addresses_many_times_arrives_in_the_end(tmp_path: Path) -> None:
+    (tmp_path / "a.bin").write_bytes(content := secrets.token_bytes(6 * 50_000))
+    files = measure(list_members(tmp_path), 1)
+    with _OnePartEach(files[0].sha256, 6, 50_000) as peer:
+        thread = threading.Thread(target=peer.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        server = Server(f"http://127.0.0.1:{peer.server_port}", "secret")
+        try:
+            assert send_files(server, files, {"name": "m"}, label="", parallel=1, respond_async=True) is not None
+        finally:
+            server.close()
+            peer.shutdown()
+            thread.join()
+    assert b"".join(body for _, body in sorted(peer.taken.items())) == content
 
 
 def test_a_server_that_takes_zips_only_is_told_apart(client: Server, peer: RangeServer, folder: Path) -> None:

@@ -21,7 +21,7 @@ from weighhouse.doors.cli.progress import Moved, progress
 
 # A server looks at all that it got before it answers.
 _ANSWER_SECONDS = 3600.0
-# Without a file that arrived meanwhile, so often the server is asked what is missing.
+# Without a part that arrived meanwhile, so often the server is asked what is missing.
 _ROUNDS = 3
 # So often it is waited for anew while it looks at what came, which may take longer than a proxy waits.
 _WAITS = 60
@@ -125,7 +125,8 @@ def send_files(
         return None
     path = f"/package/uploads/{state['upload_id']}"
     _tell(state, len(files))
-    fewest, idle_rounds, waits = len(state["missing"]), 0, 0
+    # In parts and not in files: a large file may outlast its addresses more often than that.
+    fewest, idle_rounds, waits = _lacking_bytes(state), 0, 0
     sender = _Sender(files, label, parallel)
     headers = {"Prefer": "respond-async"} if respond_async else {}
     sender.send(state)
@@ -146,8 +147,9 @@ def send_files(
             if refused.status != 409 or not str(refused.members.get("type")).endswith("/upload-incomplete"):
                 raise
         state = server.read(path)
-        idle_rounds = idle_rounds + 1 if len(state["missing"]) >= fewest else 0
-        fewest = min(fewest, len(state["missing"]))
+        lacking_bytes = _lacking_bytes(state)
+        idle_rounds = idle_rounds + 1 if lacking_bytes >= fewest else 0
+        fewest = min(fewest, lacking_bytes)
         if idle_rounds == _ROUNDS:
             raise Refused("The server does not take the files that it asks for. Tell its operator.")
         sender.send(state)
@@ -165,6 +167,11 @@ def _begin(server: Server, files: Sequence[Measured], form: Mapping[str, str]) -
         if refused.status in (404, 405):
             return None
         raise
+
+
+def _lacking_bytes(state: Row) -> int:
+    """What is still to be sent; a file that is there in part counts by the rest."""
+    return sum(int(part["size_bytes"]) for content in state["missing"] for part in content["parts"])
 
 
 def _tell(state: Row, files_count: int) -> None:
@@ -198,7 +205,7 @@ class _Sender:
         parts = [(str(content["sha256"]), part) for content in state["missing"] for part in content["parts"]]
         if not parts:
             return
-        lacking_bytes = sum(int(part["size_bytes"]) for _, part in parts)
+        lacking_bytes = _lacking_bytes(state)
         total_bytes = max(int(state["bytes_total"]), lacking_bytes)
         limits = httpx.Limits(max_connections=self._parallel, max_keepalive_connections=self._parallel)
         with (
