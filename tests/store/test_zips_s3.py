@@ -197,57 +197,6 @@ def test_a_file_that_is_gone_or_of_another_length_makes_no_zip(
     assert list(bucket.list_multipart()) == []
 
 
-def test_a_file_that_is_replaced_while_it_is_copied_makes_no_zip(zips: Zips, blobs: S3Blobs, bucket: S3) -> None:
-    view = keep(blobs, {"a.bin": os.urandom(11 * MIB)})
-    key = blob_key(view.files[0].sha256)
-    replaced: list[bool] = []
-
-    def may_go_on() -> bool:
-        # Asked when the ETags were looked up already.
-        if not replaced:
-            replaced.append(True)
-            bucket.put(key, b"y" * 11 * MIB)
-        return True
-
-    with pytest.raises(StoreAway):
-        zips.compose(KEY, zips.begin(KEY), view, may_go_on=may_go_on)
-    assert zips.etag(KEY) is None
-
-
-def test_a_store_that_goes_away_in_the_middle_is_told_and_another_try_succeeds(place: Place, tmp_path: Path) -> None:
-    parts = urlsplit(place.endpoint)
-    files = {f"{n}.bin": os.urandom(11 * MIB) for n in range(3)}
-    with closing(S3Blobs(place.open())) as blobs:
-        view = keep(blobs, files)
-    with (
-        FaultProxy(parts.hostname or "", parts.port or 0) as way,
-        closing(place.open(way.url)) as bucket,
-        closing(S3Blobs(place.open(way.url))) as blobs,
-    ):
-        zips = Zips(bucket, blobs)
-        asked: list[bool] = []
-
-        def may_go_on() -> bool:
-            asked.append(True)
-            if len(asked) == 4:
-                way.set(Fault(is_refusing=True))
-            return True
-
-        upload_id = zips.begin(KEY)
-        with pytest.raises(StoreAway):
-            zips.compose(KEY, upload_id, view, may_go_on=may_go_on)
-    with closing(place.open()) as bucket, closing(S3Blobs(place.open())) as blobs:
-        zips = Zips(bucket, blobs)
-        assert zips.etag(KEY) is None
-        # It could not be aborted; the sweep does it.
-        assert list(zips.list_uploads(LATER)) == [(KEY, upload_id)]
-        zips.abort(KEY, upload_id)
-        zips.abort(KEY, upload_id)
-        assert list(zips.list_uploads(LATER)) == []
-        compose(zips, view)
-        check(bucket.get(KEY), files, tmp_path)
-
-
 def test_a_presigned_address_gives_the_zip_under_its_name(zips: Zips, blobs: S3Blobs) -> None:
     view = keep(blobs, {"a.txt": b"a"})
     compose(zips, view)
