@@ -1,11 +1,14 @@
 """Licenses: identifiers in one form, texts recognised, values as the metrics specification has them."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from weighhouse.rules import licenses
 from weighhouse.rules.license_tables import ALIASES, FAMILIES, Category, category_of
 from weighhouse.rules.licenses import MAX_BRANCHES, Atom, License, normalise, recognise, together, value
 
@@ -227,3 +230,16 @@ def test_whole_texts_name_one_license(name: str, expression: str) -> None:
 def test_too_many_alternatives_have_no_name() -> None:
     wide = License("wide", "named", tuple((Atom(f"LicenseRef-{number}"),) for number in range(9)))
     assert together([wide, wide]).state == "unknown"
+
+
+def test_threads_that_ask_first_at_the_same_time_read_the_same() -> None:
+    licenses._made_licensing.cache_clear()
+    together_now = threading.Barrier(8)
+
+    def read(number: int) -> str:
+        together_now.wait()
+        return normalise(("bsd-3-clause", "zlib AND MIT", "EPL-2.0", "wtfpl")[number % 4]).expression
+
+    with ThreadPoolExecutor(8) as pool:
+        read_by_all = list(pool.map(read, range(8)))
+    assert read_by_all == ["BSD-3-Clause", "Zlib AND MIT", "EPL-2.0", "WTFPL"] * 2

@@ -272,7 +272,10 @@ def _licensing() -> Any:
 
 @cache
 def _made_licensing() -> Any:
-    return get_spdx_licensing()
+    licensing = get_spdx_licensing()
+    # Its table of names is made at the first question, and a second thread that asks meanwhile finds it half filled.
+    licensing.get_advanced_tokenizer()
+    return licensing
 
 
 def _branches(tree: Any) -> tuple[tuple[Atom, ...], ...]:
