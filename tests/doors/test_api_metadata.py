@@ -208,6 +208,8 @@ def test_an_admin_releases_a_package_with_a_reason(
 
 
 def test_a_signed_address_ends_when_the_package_turns_unsafe(server: Server, uploader: Account) -> None:
+    if server.place is not None:
+        pytest.skip("An address in a bucket, once given out, is good until its time is up.")
     package_id = publish(uploader.client)
     address = uploader.client.get(f"/package/{package_id}").json()["download_url"]
     sql(server, "UPDATE packages SET verdict = 'unsafe' WHERE id = %s", package_id)
