@@ -38,10 +38,10 @@ def damage(server: Server, sha256: str, content: bytes) -> None:
 
 
 def blobs(server: Server) -> Sequence[str]:
-    """Names of all blobs that are kept."""
+    """Digests of all blobs that are kept."""
     if server.place is None:
         return [path.name for path in (server.data_dir / "store" / "blobs").rglob("*") if path.is_file()]
-    return _keys(server.place, "blobs/")
+    return [key.rpartition("/")[2] for key in _keys(server.place, "blobs/")]
 
 
 def staged(server: Server) -> Sequence[str]:
