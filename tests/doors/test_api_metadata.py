@@ -63,7 +63,7 @@ def test_every_metric_has_its_score_and_its_evidence(weighed: dict[str, object])
 
 def test_every_file_is_listed_with_its_digest(uploader: Account) -> None:
     files = {f"data/{number:03}.txt": fresh() for number in range(7)} | small_model()
-    package_id = publish(uploader.client, files=files)
+    package_id = post_package(uploader.client, fresh(), files=files).json()["package_id"]
     expected = {path: sha256(text if isinstance(text, bytes) else text.encode()) for path, text in files.items()}
     seen: list[dict[str, object]] = []
     address: str | None = f"/package/{package_id}/files?limit=4"
