@@ -102,7 +102,7 @@ def test_what_the_store_raises_goes_through_and_leaves_no_child(scanning: Scanni
 def test_a_child_knows_nothing_and_can_write_nothing(scanning: Scanning) -> None:
     scanning.scan(reader(HARMFUL), "x.pkl", len(HARMFUL))
     [child] = children()
-    assert child.environ() == {}
+    assert set(child.environ()) <= {"OPENBLAS_NUM_THREADS", "LC_CTYPE"}
     assert child.cwd() == "/"
     assert child.rlimit(psutil.RLIMIT_AS) == (2 << 30, 2 << 30)
     assert child.rlimit(psutil.RLIMIT_FSIZE) == (0, 0)

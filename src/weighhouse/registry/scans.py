@@ -85,7 +85,9 @@ class PackageRefused(Invalid):
     """This registry takes no package with such files."""
 
     def __init__(self, reasons: Sequence[str]) -> None:
-        super().__init__("The scan of its files keeps this package out of the registry, and nothing of it is kept.")
+        super().__init__(
+            "The scan of its files keeps this package out of the registry, and nothing of it is kept.", field="file"
+        )
         self.reasons = reasons
 
 

@@ -1,7 +1,7 @@
 """The process that scans: it asks for bytes and answers verdicts, over two pipes, and can reach nothing else.
 
-Started without site packages and without the server's environment: it knows no password and imports no library. Its limits
-are lowered before it sees the first byte of a stranger.
+Started without the server's environment: it knows no password. Its limits are lowered before it sees the first byte of a
+stranger.
 """
 
 import json

@@ -10,6 +10,7 @@ import select
 import signal
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
 import weakref
@@ -26,10 +27,11 @@ Read = Callable[[int, int], bytes]
 """At most so many bytes (second) of a file from a place (first)."""
 
 _PIECE_BYTES = 4 << 20
-_SOURCE = str(Path(__file__).parents[2])
+# Ours first. The libraries are for the few rules that need one, which import it when they do.
+_FOLDERS = (str(Path(__file__).parents[2]), sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
 _PROGRAM = (
-    "import sys; sys.path.insert(0, sys.argv[1]); "
-    "from weighhouse.sources.scan_child import main; main(*map(int, sys.argv[2:]))"
+    "import sys; sys.path[:] = [sys.argv[1], *sys.path, *sys.argv[2:4]]; "
+    "from weighhouse.sources.scan_child import main; main(*map(int, sys.argv[4:]))"
 )
 
 
@@ -133,8 +135,8 @@ class _Child:
         self._limits = limits
         lifeline, self._lifeline = os.pipe()
         numbers = (lifeline, limits.memory_bytes, limits.cpu_seconds)
-        # No site packages and nothing of our environment: it starts in milliseconds, and knows no secret.
-        command = [sys.executable, "-I", "-S", "-B", "-c", _PROGRAM, _SOURCE, *map(str, numbers)]
+        # Without what site runs, and with nothing of our environment: it starts in milliseconds, and knows no secret.
+        command = [sys.executable, "-I", "-S", "-B", "-c", _PROGRAM, *_FOLDERS, *map(str, numbers)]
         try:
             self._process = subprocess.Popen(
                 command,
@@ -142,7 +144,8 @@ class _Child:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 pass_fds=[lifeline],
-                env={},
+                # Threads of a library would reserve more than the child may.
+                env={"OPENBLAS_NUM_THREADS": "1"},
                 cwd="/",
                 start_new_session=True,
             )
