@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.conftest import Server, eventually
-from tests.doors.rest import Account, fresh, post_package, problem, publish, sha256, small_model, sql
+from tests.doors.rest import Account, fresh, post_package, problem, sha256, small_model, sql
 from weighhouse.rules.metrics.net import WEIGHTS
 
 
@@ -207,8 +207,23 @@ def test_an_admin_releases_a_package_with_a_reason(
     problem(admin.post(f"/package/{uuid4()}/release", json={"reason": "?"}), 404, "package-not-found")
 
 
-def test_a_signed_address_ends_when_the_package_turns_unsafe(server: Server, uploader: Account) -> None:
-    package_id = publish(uploader.client)
-    address = uploader.client.get(f"/package/{package_id}").json()["download_url"]
-    sql(server, "UPDATE packages SET verdict = 'unsafe' WHERE id = %s", package_id)
-    problem(uploader.client.get(address), 403, "address-refused")
+def test_a_signed_address_ends_when_the_package_turns_unsafe(
+    server: Server, uploader: Account, reader: Account, request: pytest.FixtureRequest
+) -> None:
+    package_id = post_package(uploader.client, fresh(), files=small_model()).json()["package_id"]
+    address = str(reader.client.get(f"/package/{package_id}").json()["download_url"])
+    url = httpx.URL(server.url).join(address)
+    assert httpx.get(url).status_code == 200
+    # As a newer scanner would say.
+    worse = (
+        "UPDATE blob_scans SET verdict = 'unsafe' WHERE sha256 IN "
+        "(SELECT sha256 FROM files WHERE package_id = %s AND path = 'model.bin')"
+    )
+    sql(server, worse, package_id)
+    assert uploader.client.post(f"/package/{package_id}/evaluate").status_code == 202
+    is_in_bucket = request.config.getoption("--store") == "s3"
+    assert is_in_bucket == (not str(url).startswith(server.url))
+    eventually(lambda: httpx.get(url).status_code == (404 if is_in_bucket else 403))
+    problem(reader.client.get(f"/package/{package_id}"), 404, "package-not-found")
+    if not is_in_bucket:
+        problem(httpx.get(url), 403, "address-refused")
