@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 from weighhouse.rules.errors import Invalid
 from weighhouse.settings import Settings
+from weighhouse.sources.scanning import Scanning
 from weighhouse.store.blobs import BlobStore
 from weighhouse.store.blobs_disk import DiskBlobs
 from weighhouse.store.database import Database
@@ -39,8 +40,15 @@ class App:
 
     def close(self) -> None:
         """Lets go of the connections to database and store."""
+        if "scanning" in self.__dict__:
+            self.scanning.close()
         self.db.close()
         self.blobs.close()
+
+    @cached_property
+    def scanning(self) -> Scanning:
+        """The processes that scan files; none is started before there is something to scan."""
+        return Scanning()
 
     @cached_property
     def signing_key(self) -> bytes:

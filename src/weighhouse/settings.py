@@ -30,6 +30,9 @@ _METRIC_NAMES = (
     "tree_score",
 )
 
+_SCAN_POLICY = {"safe": "accept", "suspicious": "flag", "unsafe": "quarantine", "unscanned": "flag"}
+_SCAN_ACTIONS = ("accept", "flag", "quarantine", "refuse")
+
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -117,6 +120,11 @@ class Settings(BaseSettings):
     )
     gate_min_coverage: Share = Field(0, description="Lowest coverage that ingest admits.")
     gate_refuse_hold: bool = Field(False, description="Whether ingest refuses what could not be judged in full.")
+    scan_policy: Annotated[dict[str, str], NoDecode] = Field(
+        default_factory=lambda: dict(_SCAN_POLICY),
+        description="What becomes of a package by its verdict: safe=accept,suspicious=flag,unsafe=quarantine,unscanned=flag; "
+        "accept, flag, quarantine or refuse for each.",
+    )
     license_mode: Literal["combine", "derive"] = Field(
         "combine", description="How the license check reads weak copyleft."
     )
@@ -152,6 +160,23 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name.strip()} is not a metric")
             thresholds[name.strip()] = float(number)
         return thresholds
+
+    @field_validator("scan_policy", mode="before")
+    @classmethod
+    def _policy(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        policy = dict(_SCAN_POLICY)
+        for part in filter(None, (part.strip() for part in value.split(","))):
+            verdict, _, action = (word.strip() for word in part.partition("="))
+            if verdict not in policy:
+                raise ValueError(f"{verdict!r} is not a verdict; those are {', '.join(policy)}")
+            if action not in _SCAN_ACTIONS:
+                raise ValueError(f"{action!r} is not what can become of a package; say {', '.join(_SCAN_ACTIONS)}")
+            policy[verdict] = action
+        if policy["safe"] in ("quarantine", "refuse"):
+            raise ValueError(f"safe={policy['safe']} would let nothing in; say safe=accept")
+        return policy
 
     @field_validator("hf_endpoint", "github_api_url")
     @classmethod

@@ -19,6 +19,7 @@ from pydantic import SecretStr
 from tests.conftest import ADMIN_PASSWORD, Server, eventually, new_place, server_at
 from tests.doors.rest import client_of, offered, post_package, publish, sql
 from tests.kept import blobs, staged
+from tests.payloads import running_pickle
 from weighhouse.app import App
 from weighhouse.registry.housekeeping import sweep
 from weighhouse.settings import Settings
@@ -182,6 +183,35 @@ def test_an_evaluation_whose_worker_was_killed_is_taken_up_again_and_counts_once
         assert not is_weighed()
         eventually(is_weighed, 90)
         assert len(client.get(f"/package/{package_id}/evaluations").json()["evaluations"]) == 1
+
+
+@pytest.mark.long
+def test_a_worker_that_is_killed_while_it_scans_leaves_no_child_and_the_verdict_comes(own: Server) -> None:
+    # Harmless in the end, and seconds of opcodes before it. What is behind it is not.
+    slow = b"\x80\x02" + b")" * 1_000_000 + b"\x85" * 1_000_000 + b"." + running_pickle()
+    with client_of(own, own.admin_token) as client:
+        package_id = publish(client, files={"README.md": f"# {secrets.token_hex(4)}", "model.pkl": slow})
+        child = eventually(lambda: _scanning_child(own), 30)
+        assert isinstance(child, psutil.Process)
+        kill(own, "worker")
+        eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, 10)
+        assert client.get(f"/package/{package_id}/metadata").json()["verdict"] == "unscanned"
+
+        def is_weighed() -> bool:
+            return bool(client.get(f"/package/{package_id}/metadata").json()["status"] == "evaluated")
+
+        eventually(is_weighed, 120)
+        assert client.get(f"/package/{package_id}/metadata").json()["verdict"] == "unsafe"
+        assert sql(own, "SELECT attempts, fault FROM blob_scans WHERE name = 'model.pkl'") == [(1, None)]
+
+
+def _scanning_child(server: Server) -> psutil.Process | None:
+    """The child of the worker that has been busy with a file for a moment."""
+    for worker in children(server, "worker"):
+        for child in worker.children():
+            if "scan_child" in " ".join(child.cmdline()) and child.cpu_times().user > 0.7:
+                return child
+    return None
 
 
 def _killed_at_work(server: Server, package_id: str) -> bool:

@@ -1,11 +1,15 @@
 """Code on cards: kinds, repairs, and what counts as loading the model."""
 
 import ast
+import gc
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from weighhouse.rules import programs, snippets
 from weighhouse.rules.cards import CodeBlock
 from weighhouse.rules.snippets import (
     PLACEHOLDERS,
@@ -146,3 +150,29 @@ def test_any_text_is_a_block(text: str, language: str) -> None:
         names_model(one, NAMES) and "tiny" not in text.lower() and "config" not in text and "run.py" not in text
     )
     assert isinstance(runs_a_file(one, NAMES), bool)
+
+
+def test_snippets_and_programs_are_parsed_side_by_side() -> None:
+    # The parser of some Pythons counts its depth for all threads together, and fails when another one is in it. It lets
+    # others in when objects are collected meanwhile that let others in.
+    class Litter:
+        def __init__(self) -> None:
+            self.itself = self
+
+        def __del__(self) -> None:
+            time.sleep(0.0001)
+
+    program = "".join(f"x{number} = [{number}, (lambda: {{'a': {number}}})()]\n" for number in range(300))
+
+    def parse_all(number: int) -> bool:
+        for _ in range(20):
+            Litter()
+        return (snippets.parse(program) if number % 2 else programs.parsed(program)) is not None
+
+    thresholds = gc.get_threshold()
+    gc.set_threshold(50)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            assert all(pool.map(parse_all, range(60)))
+    finally:
+        gc.set_threshold(*thresholds)

@@ -218,7 +218,7 @@ def _require_released(tx: Session, package: Package) -> None:
     if not is_quarantined(package):
         return
     unsafe = select(PackageFile.path, PackageFile.reasons).where(
-        PackageFile.package_id == package.id, PackageFile.verdict == "unsafe"
+        PackageFile.package_id == package.id, PackageFile.verdict == package.verdict
     )
     raise Quarantined(package.id, [f"{path}: {reason}" for path, reasons in tx.execute(unsafe) for reason in reasons])
 

@@ -17,8 +17,9 @@ from weighhouse.app import App
 from weighhouse.registry.audit import record
 from weighhouse.registry.evidence import find_subject, open_evidence
 from weighhouse.registry.paging import Page, page_of
+from weighhouse.registry.scans import require_not_refused, scan_package
 from weighhouse.registry.subject import Subject
-from weighhouse.registry.visible import find_package
+from weighhouse.registry.visible import find_package, is_listed
 from weighhouse.rules.changes import Judged, MetricChange, changes
 from weighhouse.rules.errors import NotFound
 from weighhouse.rules.evidence import Source
@@ -40,6 +41,7 @@ class EvaluationState:
     status: str
     net_score: float | None
     verdict: str
+    is_quarantined: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,13 +91,15 @@ def evaluation_state(tx: Session, package_id: UUID) -> EvaluationState:
     """How far the evaluation of a package is.
 
     Raises:
+        PackageRefused: The scan kept it out.
         NotFound: The package is gone.
     """
-    query = select(Package.status, Package.net_score, Package.verdict).where(Package.id == package_id)
+    query = select(Package.status, Package.net_score, Package.verdict, is_listed()).where(Package.id == package_id)
     row = tx.execute(query).one_or_none()
     if row is None:
+        require_not_refused(tx, package_id)
         raise NotFound("The package was deleted meanwhile.")
-    return EvaluationState(row.status, row.net_score, row.verdict)
+    return EvaluationState(row.status, row.net_score, row.verdict, is_quarantined=not row[3])
 
 
 def list_evaluations(
@@ -150,7 +154,7 @@ def _judged(tx: Session, evaluation_ids: Sequence[UUID]) -> Mapping[UUID, Mappin
 def run_evaluation(
     app: App, package_id: UUID, job_id: int, *, also: Callable[[Session, Weighing], None] | None = None
 ) -> None:
-    """Weighs a package and records the result; a job that runs twice records once, one whose package is gone nothing.
+    """Scans and weighs a package and records the result; a job that runs twice records once, one whose package is gone nothing.
 
     Args:
         also: Writes what becomes true together with the result.
@@ -158,6 +162,8 @@ def run_evaluation(
     Raises:
         Away: The database or the store does not answer; the job is to be tried again.
     """
+    # First, in transactions of its own: what is unsafe is not to be had while the rest goes on.
+    scan_package(app, package_id)
     with app.db.read(snapshot=True) as tx:
         subject = find_subject(tx, package_id)
     if subject is None:

@@ -13,6 +13,7 @@ from weighhouse.app import App
 from weighhouse.registry.accounts import TokenRefused
 from weighhouse.registry.audit import record
 from weighhouse.registry.evaluate import Weighing, record_weighing
+from weighhouse.registry.scans import first_hold, settle_verdict
 from weighhouse.registry.zips import WHOLE, request_zip
 from weighhouse.rules import manifest
 from weighhouse.rules.errors import Away, Conflict, Denied
@@ -155,11 +156,13 @@ def record_package(
                 raise NameConfusing(lookalikes[0].existing, lookalikes[0].reason)
             _claim_version(tx, name, submission)
             _hold_blobs(app, tx, submission.files, staged)
-            package = _insert(tx, caller, name, submission)
+            package = _insert(tx, caller, name, submission, first_hold(app.settings.scan_policy))
             tx.add_all(_confusion(package, caller, lookalike) for lookalike in lookalikes)
             if weighing is None:
                 jobs.enqueue(tx, jobs.EVALUATE, lock=str(package.id), package_id=str(package.id))
             else:
+                # What comes from the hub was scanned before it was weighed.
+                settle_verdict(tx, app.settings.scan_policy, package.id)
                 record_weighing(tx, package.id, 0, weighing)
             action = "upload package" if submission.source_revision is None else "ingest package"
             record(tx, caller, action, f"package {name} {submission.version}")
@@ -269,7 +272,7 @@ def _hold_blobs(app: App, tx: Session, files: Sequence[manifest.File], staged: S
     app.blobs.adopt(*at_hand.values())
 
 
-def _insert(tx: Session, caller: Caller, name: str, submission: Submission) -> Package:
+def _insert(tx: Session, caller: Caller, name: str, submission: Submission, hold: bool | None) -> Package:
     package = Package(
         id=new_id(),
         name=name,
@@ -289,6 +292,7 @@ def _insert(tx: Session, caller: Caller, name: str, submission: Submission) -> P
         files_count=len(submission.files),
         manifest_sha256=submission.manifest_sha256,
         uploader_id=caller.user_id,
+        is_quarantined=hold,
     )
     tx.add(package)
     tx.flush()

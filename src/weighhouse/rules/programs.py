@@ -53,8 +53,9 @@ _INFERENCE = frozenset(
     ]
 )
 
-# `catch_warnings` changes a table of the whole process, and metrics run side by side.
-_warnings_lock = threading.Lock()
+# `catch_warnings` changes a table of the whole process, and metrics run side by side. Neither does the parser of some
+# Pythons know threads: two in it at once end in a SystemError.
+_parser_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Function:
 
 def parsed(program: str) -> ast.Module | None:
     """The syntax tree, or `None` for what this Python cannot parse, whatever the reason."""
-    with _warnings_lock, warnings.catch_warnings():
+    with _parser_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             return ast.parse(program)

@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from weighhouse.rules.cards import CodeBlock
 from weighhouse.rules.manifest import Component, component_of
+from weighhouse.rules.programs import parsed
 from weighhouse.rules.weights import is_weight
 
 MAX_SNIPPET_CHARACTERS = 1 << 16
@@ -130,11 +131,7 @@ def parse(program: str) -> ast.Module | None:
     """The tree of a Python program; `None` when it does not parse."""
     if len(program) > MAX_SNIPPET_CHARACTERS:
         return None
-    try:
-        return ast.parse(program)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        # MemoryError is how the parser reports nesting deeper than its own stack.
-        return None
+    return parsed(program)
 
 
 def repaired(text: str) -> str:

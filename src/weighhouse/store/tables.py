@@ -255,6 +255,10 @@ class Package(Row):
     released_at: Mapped[datetime | None]
     """When an admin freed it from quarantine."""
     release_reason: Mapped[str | None]
+    is_quarantined: Mapped[bool | None]
+    """What the policy of scans says where it differs from the usual; `NULL`: as the verdict says, `unsafe` is."""
+    scanner_version: Mapped[int | None] = mapped_column(index=True)
+    """Of the scanner that the verdict is of; `NULL` until every file was scanned."""
     net_score: Mapped[float | None]
     evaluation_id: Mapped[UUID | None] = mapped_column(
         ForeignKey("evaluations.id", ondelete="SET NULL", use_alter=True, name="fk_packages_evaluation_id"), index=True
@@ -421,6 +425,48 @@ class PackageFile(Row):
     component: Mapped[str]
     verdict: Mapped[str] = mapped_column(server_default="unscanned")
     reasons: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
+
+
+class BlobScan(Row):
+    """What a version of the scanner said of a content under a name: a loader goes by both.
+
+    Without a key to `blobs`: a model from the hub is scanned before it is let in and its files are recorded.
+    """
+
+    __tablename__ = "blob_scans"
+    __table_args__ = (
+        CheckConstraint("length(sha256) = 32", name="sha256"),
+        CheckConstraint("name <> '' AND strpos(name, '/') = 0", name="name"),
+        CheckConstraint("scanner_version > 0", name="scanner_version"),
+        CheckConstraint(_one_of("verdict", VERDICTS), name="verdict"),
+        CheckConstraint("jsonb_typeof(reasons) = 'array'", name="reasons"),
+        CheckConstraint("size_bytes >= 0 AND scan_ms >= 0 AND attempts > 0", name="figures"),
+        CheckConstraint("fault IS NULL OR verdict = 'unscanned'", name="fault"),
+    )
+
+    sha256: Mapped[bytes] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(Text(collation="C"), primary_key=True)
+    """The last part of the path."""
+    scanner_version: Mapped[int] = mapped_column(primary_key=True)
+    verdict: Mapped[str]
+    reasons: Mapped[list[Any]]
+    """Objects with level, kind, message, position in bytes, and the member of an archive."""
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    scanned_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    scan_ms: Mapped[int]
+    fault: Mapped[str | None]
+    """What ended the scan before it had a verdict; it is tried again."""
+    attempts: Mapped[int] = mapped_column(server_default=text("1"))
+
+
+class RefusedPackage(Row):
+    """A package that the policy of scans refused: what its uploader is told. Nothing else of it is kept."""
+
+    __tablename__ = "refused_packages"
+
+    package_id: Mapped[UUID] = mapped_column(primary_key=True)
+    reasons: Mapped[list[Any]]
+    refused_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class Evaluation(Row):

@@ -129,13 +129,16 @@ def uploaded(registry: App, package: "Package", warnings: Sequence[str], state: 
         "evaluating": "Package uploaded; its evaluation goes on. Its metadata says when it is done",
         "failed": "Package uploaded; its evaluation failed and can be asked for again",
     }
+    message = messages[state.status]
+    if state.is_quarantined and state.status != "evaluating":
+        message = "Package uploaded, and put into quarantine by the scan of its files. Its metadata says why"
     body = {
         "package_id": package.id,
         "name": package.name,
         "version": package.version,
         "s3_path": storage_path(registry, package),
         "net_score": state.net_score,
-        "message": messages[state.status],
+        "message": message,
         "status": state.status,
         "warnings": warnings,
     }

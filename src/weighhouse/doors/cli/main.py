@@ -11,6 +11,7 @@ from weighhouse.doors.cli.backup import backup, restore
 from weighhouse.doors.cli.batch import NotUnderstood, batch
 from weighhouse.doors.cli.gc import gc
 from weighhouse.doors.cli.remote import commands
+from weighhouse.doors.cli.scan import scan
 from weighhouse.doors.cli.verify import verify
 from weighhouse.rules.errors import RegistryError
 
@@ -66,7 +67,7 @@ def tree() -> None:
     """
 
 
-for command in (serve.serve, serve.worker, serve.migrate, backup, restore, verify, gc, batch, *commands):
+for command in (serve.serve, serve.worker, serve.migrate, backup, restore, verify, gc, scan, batch, *commands):
     tree.add_command(command)
 
 

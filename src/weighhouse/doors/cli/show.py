@@ -62,6 +62,7 @@ def _facts(document: Row) -> Table:
         ("net score", net),
         ("status", document.get("status")),
         ("verdict", _verdict(document.get("verdict"))),
+        *(("", reason) for reason in _reasons(document)),
         ("license", document.get("license")),
         ("files", _files(document)),
         ("uploaded", f"{moment(document.get('upload_date'))} UTC"),
@@ -86,6 +87,17 @@ def _percent(value: object) -> str:
 def _verdict(value: object) -> Text:
     styles = {"safe": "green", "suspicious": "yellow", "unsafe": "bold red", "unscanned": "yellow"}
     return Text(clean(value or "–"), style=styles.get(str(value), ""))
+
+
+def _reasons(document: Row) -> list[str]:
+    """Why the files are not safe: the first reason of each, of those that the verdict is of."""
+    files = [one for one in document.get("files") or [] if one.get("verdict") == document.get("verdict")]
+    told = [f"{clean(one.get('path'))}: {clean(one['reasons'][0])}" for one in files if one.get("reasons")]
+    more = [f"and {len(told) - _REASONS} more files"] if len(told) > _REASONS else []
+    return [*told[:_REASONS], *more] if document.get("verdict") != "safe" else []
+
+
+_REASONS = 5
 
 
 def _files(document: Row) -> str:
