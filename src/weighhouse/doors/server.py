@@ -23,6 +23,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from weighhouse.app import App
 from weighhouse.doors import problems
 from weighhouse.doors.api import accounts, direct, ingest, licenses, packages, probes, search, system, uploads
+from weighhouse.doors.api.body import BodyTooSlow, Pace
 from weighhouse.doors.caller import share_visit
 from weighhouse.registry.monitor import Recorder
 from weighhouse.registry.monitor import Request as AnsweredRequest
@@ -326,18 +327,27 @@ def _body_limit(scope: Scope) -> int | None:
 
 
 def _bounded(scope: Scope, receive: Receive) -> Receive:
-    """`receive`, which refuses a body beyond the limit also when no length was announced."""
+    """`receive`, which refuses a body beyond the limit also when no length was announced, and does not wait for it forever."""
     limit = _body_limit(scope)
     if limit is None:
         return receive
-    taken = 0
+    taken, pace, is_whole = 0, Pace(), False
 
     async def receive_bounded() -> Message:
-        nonlocal taken
-        message = await receive()
-        taken += len(message.get("body", b""))
+        nonlocal taken, is_whole
+        if is_whole:
+            # What comes now is that the client left, and it may take its time.
+            return await receive()
+        try:
+            message = await pace.wait(receive())
+            size = len(message.get("body", b""))
+            pace.count(size)
+        except TimeoutError:
+            raise BodyTooSlow from None
+        taken += size
         if taken > limit:
             raise BodyTooLarge(limit)
+        is_whole = not message.get("more_body", False)
         return message
 
     return receive_bounded
