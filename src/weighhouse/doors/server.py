@@ -22,7 +22,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from weighhouse.app import App
 from weighhouse.doors import problems, refusals
-from weighhouse.doors.api import accounts, direct, ingest, licenses, packages, probes, search, system, uploads
+from weighhouse.doors.api import accounts, audit, direct, ingest, licenses, packages, probes, search, system, uploads
 from weighhouse.doors.caller import share_visit
 from weighhouse.registry.audit import Origin, acting_from
 from weighhouse.registry.monitor import Recorder
@@ -135,6 +135,7 @@ def make_app(registry: App) -> FastAPI:
         ingest.router,
         licenses.router,
         packages.router,
+        audit.router,
         probes.router,
         system.router,
         system.pages,

@@ -1,17 +1,21 @@
 """The audit trail read: verified, exported, and per package for those who may see it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
+from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy import Row as Found
-from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from weighhouse.app import App
+from weighhouse.registry.paging import Page, page_of
 from weighhouse.registry.sealing import CONTENT, content_of, head_of
-from weighhouse.rules.trail import BEGINNING, Link, Noted, next_link
+from weighhouse.registry.visible import find_package
+from weighhouse.rules.permissions import Caller, Permission
+from weighhouse.rules.trail import BEGINNING, DONE, Link, Noted, canonical, next_link
 from weighhouse.store.tables import AuditEntry, AuditPending, AuditSeal
 
 _PAGE = 2000
@@ -177,3 +181,138 @@ def _sealed(after: int, last: int) -> Select[Any]:
         .outerjoin(AuditEntry, AuditEntry.id == AuditSeal.entry_id)
         .where(AuditSeal.seq > after, AuditSeal.seq <= min(after + _PAGE, last))
     )
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which entries are asked for; `None` asks for all.
+
+    Args:
+        start: The earliest instant; without a zone it is UTC.
+        end: The latest instant.
+        package: An id, NAME or NAME@VERSION; letter case does not count.
+        user: An id or a name: what they did and, by name, what was done to their account.
+    """
+
+    start: datetime | None = None
+    end: datetime | None = None
+    package: str | None = None
+    user: str | None = None
+
+
+def export_trail(app: App, wanted: Wanted) -> Iterator[bytes]:
+    """The trail in the order of the chain, as JSON lines, many at a time; last come entries that wait to be sealed.
+
+    A line is the form that its hash covers, with the hash itself as `sha256`. Of an entry that waits `seq`, `chain` and
+    `sha256` are null; at most 2,000 of these are told. No transaction is open while lines are taken.
+
+    Raises:
+        Away: The database does not answer.
+    """
+    where = _where(wanted)
+    after, is_over = 0, False
+    while not is_over:
+        with app.db.read(snapshot=True) as tx:
+            last = head_of(tx).seq
+            is_over = after >= last
+            rows = tx.execute(
+                _waiting(where) if is_over else _sealed(after, last).where(*where).order_by(AuditSeal.seq)
+            )
+            lines = [_line(row) for row in rows if row.id is not None]
+        after += _PAGE
+        if lines:
+            yield b"".join(lines)
+
+
+def list_trail(
+    tx: Session,
+    caller: Caller,
+    package_id: UUID,
+    *,
+    wanted: Wanted,
+    action: str | None = None,
+    outcome: str | None = None,
+    cursor: UUID | None = None,
+    limit: int = 50,
+) -> Page[Mapping[str, Any]]:
+    """What was done to a package, newest first. `seq` is null while an entry waits to be sealed.
+
+    Who is neither its uploader nor an admin sees what was done, but no downloads, refusals and addresses.
+
+    Args:
+        cursor: Id of the last entry seen.
+
+    Raises:
+        PermissionMissing: The caller may not search.
+        PackageNotFound: There is no such package.
+    """
+    caller.require(Permission.SEARCH)
+    package = find_package(tx, caller, package_id)
+    sees_all = caller.is_admin or package.uploader_id == caller.user_id
+    query = (
+        select(*CONTENT, AuditSeal.seq)
+        .outerjoin(AuditSeal, AuditSeal.entry_id == AuditEntry.id)
+        .where(AuditEntry.package_id == package_id, *_where(wanted))
+    )
+    if not sees_all:
+        query = query.where(AuditEntry.outcome == DONE, AuditEntry.action != "download package")
+    if action is not None:
+        query = query.where(AuditEntry.action == action)
+    if outcome is not None:
+        query = query.where(AuditEntry.outcome == outcome)
+    if cursor is not None:
+        query = query.where(AuditEntry.id < cursor)
+    rows = tx.execute(query.order_by(AuditEntry.id.desc()).limit(limit + 1))
+    hidden = {} if sees_all else {"address": None, "request_id": None}
+    entries = [{**row._mapping, **hidden} for row in rows]
+    return page_of(entries, limit, lambda entry: str(entry["id"]))
+
+
+def _where(wanted: Wanted) -> list[ColumnElement[bool]]:
+    where: list[ColumnElement[bool]] = []
+    if wanted.start is not None:
+        where.append(AuditEntry.acted_at >= _utc(wanted.start))
+    if wanted.end is not None:
+        where.append(AuditEntry.acted_at <= _utc(wanted.end))
+    if wanted.package is not None:
+        where.append(_is_of_package(wanted.package))
+    if wanted.user is not None:
+        user_id = _id(wanted.user)
+        name = wanted.user.lower()
+        is_theirs = or_(func.lower(AuditEntry.actor) == name, func.lower(AuditEntry.subject) == f"user {name}")
+        where.append(AuditEntry.actor_id == user_id if user_id is not None else is_theirs)
+    return where
+
+
+def _is_of_package(package: str) -> ColumnElement[bool]:
+    package_id = _id(package)
+    if package_id is not None:
+        return AuditEntry.package_id == package_id
+    name, _, version = package.lower().partition("@")
+    subject, exactly = func.lower(AuditEntry.subject), f"package {name} {version}".rstrip()
+    if version:
+        return subject == exactly
+    return or_(subject == exactly, subject.startswith(f"{exactly} ", autoescape=True))
+
+
+def _waiting(where: list[ColumnElement[bool]]) -> Select[Any]:
+    waiting = select(*CONTENT).join(AuditPending, AuditPending.entry_id == AuditEntry.id)
+    return waiting.where(*where).order_by(AuditEntry.id).limit(_PAGE)
+
+
+def _line(row: Found[Any]) -> bytes:
+    place = row._mapping
+    sha256 = place.get("sha256")
+    numbers = {"seq": place.get("seq"), "chain": place.get("chain"), "sha256": sha256.hex() if sha256 else None}
+    return canonical({**content_of(row), **numbers}) + b"\n"
+
+
+def _id(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def _utc(instant: datetime) -> datetime:
+    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)

@@ -1,7 +1,9 @@
 """The commands that look after the audit trail."""
 
 import json
+import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +67,35 @@ def verify(start: Noted | None, noted: Noted | None, as_json: bool, data_dir: Pa
             click.echo(line)
     if found.broken is not None:
         raise SystemExit(1)
+
+
+@audit.command()
+@click.option("--since", type=click.DateTime(), metavar="TIME", help="Only what was done at TIME or later, UTC.")
+@click.option("--until", type=click.DateTime(), metavar="TIME", help="Only what was done at TIME or earlier, UTC.")
+@click.option("--package", metavar="PACKAGE", help="Only of this package: NAME, NAME@VERSION or an id.")
+@click.option("--user", metavar="USER", help="Only by this user, or on their account: a name or an id.")
+@click.option("--data-dir", type=Path, metavar="DIR", help="The data directory of the registry [./data].")
+def export(
+    since: datetime | None, until: datetime | None, package: str | None, user: str | None, data_dir: Path | None
+) -> None:
+    """Print the audit trail as JSON lines, in the order of its chain; the registry may go on serving.
+
+    Entries that wait to be sealed come last, with null as their number and hash.
+
+    \b
+    Examples:
+      weighhouse audit export > trail.jsonl
+      weighhouse audit export --since 2026-11-01 --user ada
+    """
+    settings = read_settings(data_dir=data_dir)
+    configure_logging(settings)
+    from weighhouse.doors.cli.local import local_registry
+    from weighhouse.registry.trail import Wanted, export_trail
+
+    with local_registry(settings) as app:
+        for lines in export_trail(app, Wanted(since, until, package, user)):
+            sys.stdout.buffer.write(lines)
+        sys.stdout.buffer.flush()
 
 
 def _shown(found: "Verified") -> dict[str, Any]:
