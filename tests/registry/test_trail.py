@@ -1,8 +1,12 @@
 """The audit trail: whatever is done to it beside the registry shows."""
 
 import contextlib
+import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import LiteralString
 from uuid import uuid4
 
@@ -10,12 +14,13 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
+from tests.conftest import eventually
 from tests.registry.shelf import admin, at_once, caller, publish
 from weighhouse.app import App
 from weighhouse.registry.audit import Origin, acting_from, record
 from weighhouse.registry.reset import reset_registry
 from weighhouse.registry.sealing import seal_entries
-from weighhouse.registry.trail import Verified, trail_state, verify_trail
+from weighhouse.registry.trail import TrailState, Verified, Wanted, export_trail, trail_state, verify_trail
 from weighhouse.rules.trail import Noted, parse_head
 
 
@@ -24,6 +29,12 @@ def add(registry: App, count: int = 1, **detail: object) -> None:
     for number in range(count):
         with acting_from(Origin("192.0.2.7", f"request-{number}")), registry.db.write() as tx:
             record(tx, None, "try things", f"thing {number}", package_id=uuid4(), number=number, **detail)
+
+
+def state(registry: App) -> TrailState:
+    """How far the chain is."""
+    with registry.db.read(snapshot=True) as tx:
+        return trail_state(tx)
 
 
 @contextlib.contextmanager
@@ -225,8 +236,7 @@ def test_after_a_reset_a_new_chain_holds_on_to_the_one_before(registry: App) -> 
     who, root = caller(registry, "ada"), admin(registry)
     publish(registry, who, "bert")
     seal_entries(registry)
-    with registry.db.read() as tx:
-        before = trail_state(tx).head
+    before = state(registry).head
     reset_registry(registry, root)
     add(registry, 2)
     seal_entries(registry)
@@ -273,3 +283,60 @@ def test_an_entry_never_waits_for_a_sealer(registry: App) -> None:
         assert seal_entries(registry) == 0
         raise psycopg.Rollback
     assert seal_entries(registry) == 2
+
+
+_SEAL_SLOWLY = """
+import sys
+from weighhouse.app import App
+from weighhouse.registry.sealing import seal_entries
+from weighhouse.settings import Settings
+
+app = App.open(Settings(_env_file=None, database_url=sys.argv[1], data_dir=sys.argv[2]))
+seal_entries(app, batch=3)
+"""
+
+
+def test_a_sealer_that_is_killed_leaves_a_whole_chain_and_the_rest_waiting(registry: App, tmp_path: Path) -> None:
+    with registry.db.write() as tx:
+        for number in range(3000):
+            record(tx, None, "try things", f"thing {number}")
+    url = registry.settings.database_url
+    assert url is not None
+    sealer = subprocess.Popen([sys.executable, "-P", "-c", _SEAL_SLOWLY, url, str(tmp_path / "other")])
+    try:
+        eventually(lambda: state(registry).head.seq > 100, seconds=60)
+    finally:
+        sealer.kill()
+        sealer.wait()
+    found = verify_trail(registry)
+    assert found.broken is None
+    assert 100 < found.entries < 3001
+    assert found.entries + found.state.waiting == 3001
+    # PostgreSQL may take a moment to notice that the one who held the lock is gone.
+    eventually(lambda: seal_entries(registry) > 0, seconds=10)
+    found = verify_trail(registry)
+    assert found.broken is None
+    assert found.entries == 3001
+    assert found.state.waiting == 0
+
+
+def test_entries_of_the_release_before_are_sealed_with_all_others(registry: App) -> None:
+    with registry.db.alone() as connection:
+        # As that release adds one: it knows of no new column.
+        connection.execute(
+            "INSERT INTO audit_log (id, actor, action, subject, detail) "
+            "VALUES (gen_random_uuid(), 'ada', 'delete package', 'package bert 1.0.0', '{}')"
+        )
+    assert seal_entries(registry) == 2
+    assert verify_trail(registry).broken is None
+
+
+def test_an_export_tells_what_waits_last_and_once(registry: App) -> None:
+    add(registry, 3)
+    seal_entries(registry)
+    add(registry, 2)
+    lines = [json.loads(line) for lines in export_trail(registry, Wanted()) for line in lines.splitlines()]
+    assert [line["seq"] for line in lines] == [1, 2, 3, 4, None, None]
+    assert [line["sha256"] is None for line in lines] == [False] * 4 + [True] * 2
+    some = [json.loads(line) for line in b"".join(export_trail(registry, Wanted(user="OPERATOR"))).splitlines()]
+    assert some == lines
