@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from psycopg.types.json import Jsonb
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from weighhouse.app import App
 from weighhouse.rules.permissions import Caller
 from weighhouse.rules.trail import DONE, REFUSED, clean
-from weighhouse.store.tables import AuditEntry, Package, User
+from weighhouse.store.tables import Package, User, new_id
 
 OPERATOR = "operator"
 NOBODY = "nobody"
@@ -32,6 +33,13 @@ class Origin:
     request_id: str | None = None
 
 
+# As the driver takes it: every download runs it, and a mapped row takes 0.7 ms instead of 0.2.
+_ADD = """
+    INSERT INTO audit_log
+        (id, actor_id, actor, action, subject, detail, package_id, address, request_id, outcome)
+    VALUES (%(id)s, %(actor_id)s, %(actor)s, %(action)s, %(subject)s, %(detail)s, %(package_id)s, %(address)s,
+            %(request_id)s, %(outcome)s)
+"""
 _HERE = Origin()
 _origin: ContextVar[Origin] = ContextVar("origin", default=_HERE)
 
@@ -111,16 +119,16 @@ def _add(
     detail: dict[str, Any],
 ) -> None:
     origin = _origin.get()
-    tx.add(
-        AuditEntry(
-            actor_id=actor_id,
-            actor=actor,
-            action=action,
-            subject=clean(subject),
-            detail=clean(detail),
-            package_id=package_id,
-            address=clean(origin.address),
-            request_id=origin.request_id,
-            outcome=outcome,
-        )
-    )
+    values = {
+        "id": new_id(),
+        "actor_id": actor_id,
+        "actor": actor,
+        "action": action,
+        "subject": clean(subject),
+        "detail": Jsonb(clean(detail)),
+        "package_id": package_id,
+        "address": clean(origin.address),
+        "request_id": origin.request_id,
+        "outcome": outcome,
+    }
+    tx.connection().exec_driver_sql(_ADD, values)
