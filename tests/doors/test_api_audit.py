@@ -4,12 +4,13 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import Server, eventually
-from tests.doors.rest import PASSWORD, Account, client_of, fresh, post_package, problem, publish, register
+from tests.conftest import Server, eventually, start_server, stop_server
+from tests.doors.rest import PASSWORD, Account, client_of, fresh, post_package, problem, publish, register, sql
 
 Register = Callable[..., Account]
 
@@ -146,3 +147,21 @@ def test_who_may_see_a_package_reads_what_was_done_to_it_page_by_page(server: Se
         "rate package",
         "upload package",
     }
+
+
+def test_behind_a_trusted_proxy_the_address_is_the_clients_and_else_that_of_the_connection(
+    server: Server, tmp_path: Path
+) -> None:
+    claimed = {"X-Forwarded-For": "203.0.113.9"}
+    settings = {"WEIGHHOUSE_TRUSTED_PROXIES": "127.0.0.1", "WEIGHHOUSE_PUBLIC_URL": "https://localhost"}
+    proxied = start_server(tmp_path / "data", WEIGHHOUSE_WORKERS="1", **settings)
+    try:
+        for running, address in ((proxied, "203.0.113.9"), (server, "127.0.0.1")):
+            with client_of(running) as nobody:
+                body = {"username": fresh("nobody"), "password": PASSWORD}
+                refused = nobody.post("/authenticate", json=body, headers=claimed)
+            problem(refused, 401)
+            request_id = refused.headers["x-request-id"]
+            assert sql(running, "SELECT address FROM audit_log WHERE request_id = %s", request_id) == [(address,)]
+    finally:
+        stop_server(proxied)
