@@ -21,12 +21,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from weighhouse.app import App
-from weighhouse.doors import problems
-from weighhouse.doors.api import accounts, direct, ingest, licenses, packages, probes, search, system, uploads
+from weighhouse.doors import problems, refusals
+from weighhouse.doors.api import accounts, audit, direct, ingest, licenses, packages, probes, search, system, uploads
 from weighhouse.doors.api.body import BodyTooSlow, Pace
 from weighhouse.doors.caller import share_visit
+from weighhouse.registry.audit import Origin, acting_from
 from weighhouse.registry.monitor import Recorder
 from weighhouse.registry.monitor import Request as AnsweredRequest
+from weighhouse.registry.sealing import Sealer
 from weighhouse.rules.errors import Invalid, Malformed, RegistryError, TooLarge
 from weighhouse.rules.permissions import Caller
 
@@ -102,12 +104,15 @@ def make_app(registry: App) -> FastAPI:
     """The ASGI application of a registry."""
     boot_id = os.environ.get("WEIGHHOUSE_BOOT_ID")
     recorder = Recorder(registry, UUID(boot_id) if boot_id else None)
+    sealer = Sealer(registry)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         recorder.start()
+        sealer.start()
         yield
         await run_in_threadpool(recorder.stop)
+        await run_in_threadpool(sealer.stop)
         registry.close()
 
     api = FastAPI(
@@ -131,6 +136,7 @@ def make_app(registry: App) -> FastAPI:
         ingest.router,
         licenses.router,
         packages.router,
+        audit.router,
         probes.router,
         system.router,
         system.pages,
@@ -138,6 +144,7 @@ def make_app(registry: App) -> FastAPI:
         _mount(api, router)
     api.mount("/static", StaticFiles(directory=system.STATIC), name="static")
     problems.install(api)
+    api.add_exception_handler(RegistryError, refusals.answer_refusal)
     api.add_middleware(Gate, registry=registry, recorder=recorder)
     if registry.settings.trusted_proxies:
         # Outermost, so that throttle, history and logs see the client's address and not the proxy's.
@@ -172,6 +179,10 @@ class Gate:
             # Routes know GET only. uvicorn keeps the scope as it was, and sends the head of the answer alone.
             scope = {**scope, "method": "GET", "state": {**scope.get("state", {}), "is_head": True}}
         visit = _Visit(scope, send, asked)
+        with acting_from(Origin((scope.get("client") or (None,))[0], visit.request_id)):
+            await self._answer(scope, receive, visit)
+
+    async def _answer(self, scope: Scope, receive: Receive, visit: "_Visit") -> None:
         try:
             refusal = _refusal(scope, self._hosts if scope["path"] not in probes.PATHS else None)
             if refusal is not None:

@@ -83,7 +83,7 @@ def request_evaluation(tx: Session, caller: Caller, package_id: UUID) -> int:
     caller.require(Permission.UPLOAD)
     package = find_package(tx, caller, package_id, lock=True)
     tx.execute(update(Package).where(Package.id == package_id).values(status="evaluating"))
-    record(tx, caller, "evaluate package", f"package {package.name} {package.version}")
+    record(tx, caller, "evaluate package", f"package {package.name} {package.version}", package_id=package_id)
     return jobs.enqueue(tx, jobs.EVALUATE, lock=str(package_id), package_id=str(package_id))
 
 

@@ -151,7 +151,8 @@ def release_package(tx: Session, caller: Caller, package_id: UUID, reason: str) 
     if not is_quarantined(package):
         raise NotQuarantined
     tx.execute(update(Package).where(Package.id == package_id).values(released_at=func.now(), release_reason=reason))
-    record(tx, caller, "release package", f"package {package.name} {package.version}", reason=reason)
+    subject = f"package {package.name} {package.version}"
+    record(tx, caller, "release package", subject, package_id=package_id, reason=reason)
     tx.refresh(package)
     return package
 
@@ -181,7 +182,8 @@ def delete_package(app: App, caller: Caller, package_id: UUID, *, release: bool 
                     TakenVersion.name_key == package.name_key, TakenVersion.version == package.version
                 )
             )
-        record(tx, caller, "delete package", f"package {package.name} {package.version}", release=release)
+        subject = f"package {package.name} {package.version}"
+        record(tx, caller, "delete package", subject, package_id=package_id, release=release)
     try:
         remove_zips(app, zips)
         sweep_blobs(app, blobs)

@@ -165,7 +165,7 @@ def record_package(
                 settle_verdict(tx, app.settings.scan_policy, package.id)
                 record_weighing(tx, package.id, 0, weighing)
             action = "upload package" if submission.source_revision is None else "ingest package"
-            record(tx, caller, action, f"package {name} {submission.version}")
+            record(tx, caller, action, f"package {name} {submission.version}", package_id=package.id)
             if app.zips is not None:
                 request_zip(tx, package, WHOLE)
             recorded = Recorded(package, lookalikes)

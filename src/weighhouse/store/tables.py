@@ -670,9 +670,13 @@ class RequestLog(Row):
 
 
 class AuditEntry(Row):
-    """Who did what to which object. Entries are added, never changed, and survive a reset."""
+    """Who did what to which object, from where, and whether it was done or refused. Entries are only ever added."""
 
     __tablename__ = "audit_log"
+    __table_args__ = (
+        CheckConstraint("outcome IN ('done', 'refused')", name="outcome"),
+        Index("ix_audit_log_package", "package_id", "id", postgresql_where=text("package_id IS NOT NULL")),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     acted_at: Mapped[datetime] = mapped_column(server_default=func.now())
@@ -681,6 +685,34 @@ class AuditEntry(Row):
     action: Mapped[str]
     subject: Mapped[str]
     detail: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    package_id: Mapped[UUID | None]
+    """No key: the entry outlives the package."""
+    address: Mapped[str | None]
+    request_id: Mapped[str | None]
+    outcome: Mapped[str] = mapped_column(server_default=text("'done'"))
+
+
+class AuditSeal(Row):
+    """The place of an entry in the chain: a hash over it and over the one before."""
+
+    __tablename__ = "audit_seals"
+    __table_args__ = (
+        CheckConstraint("seq > 0 AND chain > 0", name="place"),
+        CheckConstraint("length(sha256) = 32", name="sha256"),
+    )
+
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    entry_id: Mapped[UUID] = mapped_column(ForeignKey("audit_log.id"), unique=True)
+    chain: Mapped[int]
+    sha256: Mapped[bytes]
+
+
+class AuditPending(Row):
+    """An entry that waits to be sealed. A trigger adds it together with the entry."""
+
+    __tablename__ = "audit_pending"
+
+    entry_id: Mapped[UUID] = mapped_column(primary_key=True)
 
 
 class CachedEvidence(Row):

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from weighhouse.doors.cli import serve
+from weighhouse.doors.cli.audit import audit
 from weighhouse.doors.cli.backup import backup, restore
 from weighhouse.doors.cli.batch import NotUnderstood, batch
 from weighhouse.doors.cli.gc import gc
@@ -67,7 +68,19 @@ def tree() -> None:
     """
 
 
-for command in (serve.serve, serve.worker, serve.migrate, backup, restore, verify, gc, scan, batch, *commands):
+for command in (
+    serve.serve,
+    serve.worker,
+    serve.migrate,
+    backup,
+    restore,
+    verify,
+    audit,
+    gc,
+    scan,
+    batch,
+    *commands,
+):
     tree.add_command(command)
 
 
