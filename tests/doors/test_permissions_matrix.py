@@ -64,6 +64,7 @@ ENTRIES: Mapping[str, Entry] = {
     "GET /package/{package_id}": Entry(_GRANTED),
     "GET /package/{package_id}/metadata": Entry(_GRANTED),
     "GET /package/{package_id}/files": Entry(_GRANTED),
+    "GET /package/{package_id}/bom": Entry(_GRANTED),
     "GET /package/{package_id}/download-history": Entry(_SELF),
     "PUT /package/{package_id}/rate": Entry(_GRANTED, {"score": 3}),
     "GET /package/{package_id}/ratings": Entry(_GRANTED),

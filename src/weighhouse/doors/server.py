@@ -22,7 +22,18 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from weighhouse.app import App
 from weighhouse.doors import problems
-from weighhouse.doors.api import accounts, direct, ingest, licenses, packages, probes, search, system, uploads
+from weighhouse.doors.api import (
+    accounts,
+    direct,
+    ingest,
+    licenses,
+    packages,
+    probes,
+    provenance,
+    search,
+    system,
+    uploads,
+)
 from weighhouse.doors.caller import share_visit
 from weighhouse.registry.monitor import Recorder
 from weighhouse.registry.monitor import Request as AnsweredRequest
@@ -130,6 +141,7 @@ def make_app(registry: App) -> FastAPI:
         ingest.router,
         licenses.router,
         packages.router,
+        provenance.router,
         probes.router,
         system.router,
         system.pages,

@@ -18,6 +18,7 @@ from weighhouse.doors.cli.packages import (
     ratings,
     search,
 )
+from weighhouse.doors.cli.provenance import bom
 from weighhouse.doors.cli.show import show
 from weighhouse.doors.cli.system import health, logs, reset
 from weighhouse.doors.cli.upload import upload
@@ -32,6 +33,7 @@ commands: tuple[click.Command, ...] = (
     show,
     download,
     files,
+    bom,
     rate,
     ratings,
     evaluate,
