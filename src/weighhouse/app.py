@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from weighhouse.rules.errors import Invalid
@@ -11,6 +12,9 @@ from weighhouse.store.blobs import BlobStore
 from weighhouse.store.blobs_disk import DiskBlobs
 from weighhouse.store.database import Database
 from weighhouse.store.zips_s3 import Zips
+
+if TYPE_CHECKING:
+    from weighhouse.rules.keys import PrivateKey
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,8 @@ class App:
     blobs: BlobStore
     zips: Zips | None = None
     """The ZIPs of the bucket; `None` where the store composes none."""
+    statement_key: "PrivateKey | None" = None
+    """The key for statements that a setting names."""
 
     @classmethod
     def open(cls, settings: Settings) -> "App":
@@ -35,7 +41,7 @@ class App:
                 "WEIGHHOUSE_DATABASE_URL is not set, and no embedded database was started.", field="database_url"
             )
         blobs, zips = _store(settings)
-        return cls(settings, Database(settings.database_url), blobs, zips)
+        return cls(settings, Database(settings.database_url), blobs, zips, _statement_key(settings.statement_key))
 
     def close(self) -> None:
         """Lets go of the connections to database and store."""
@@ -53,6 +59,20 @@ class App:
 
         with self.db.read() as tx:
             return bytes(tx.scalar(text("SELECT value FROM secrets WHERE name = 'signing'")) or b"")
+
+
+def _statement_key(path: Path | None) -> "PrivateKey | None":
+    if path is None:
+        return None
+    # Here and not above: most servers keep their key in the database, and commands start faster without it.
+    from weighhouse.rules.keys import read_private_key
+
+    try:
+        return read_private_key(path.read_bytes())
+    except OSError as error:
+        raise Invalid(
+            f"STATEMENT_KEY names {path}, which cannot be read: {error.strerror}.", field="statement_key"
+        ) from error
 
 
 def _store(settings: Settings) -> tuple[BlobStore, Zips | None]:

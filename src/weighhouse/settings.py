@@ -127,6 +127,11 @@ class Settings(BaseSettings):
     sandbox_python: Path = Field(
         Path(sys.executable), description="The Python that demonstrations are run with; its libraries are theirs."
     )
+    statement_key: Path | None = Field(
+        None,
+        description="PEM file of the private key that statements of scores are signed with; one in the database when "
+        "left out.",
+    )
     allow_reset: bool = Field(True, description="Whether DELETE /reset is allowed at all.")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING, ERROR or CRITICAL.")
     log_file: Path | None = Field(None, description="File for log lines; standard error when left out.")

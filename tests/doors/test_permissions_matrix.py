@@ -65,6 +65,8 @@ ENTRIES: Mapping[str, Entry] = {
     "GET /package/{package_id}/metadata": Entry(_GRANTED),
     "GET /package/{package_id}/files": Entry(_GRANTED),
     "GET /package/{package_id}/bom": Entry(_GRANTED),
+    "GET /package/{package_id}/statement": Entry(_GRANTED),
+    "GET /.well-known/weighhouse-keys": Entry(_ALL),
     "GET /package/{package_id}/download-history": Entry(_SELF),
     "PUT /package/{package_id}/rate": Entry(_GRANTED, {"score": 3}),
     "GET /package/{package_id}/ratings": Entry(_GRANTED),

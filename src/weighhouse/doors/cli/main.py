@@ -10,6 +10,7 @@ from weighhouse.doors.cli import serve
 from weighhouse.doors.cli.backup import backup, restore
 from weighhouse.doors.cli.batch import NotUnderstood, batch
 from weighhouse.doors.cli.gc import gc
+from weighhouse.doors.cli.provenance import rotate_key
 from weighhouse.doors.cli.remote import commands
 from weighhouse.doors.cli.verify import verify
 from weighhouse.rules.errors import RegistryError
@@ -66,7 +67,7 @@ def tree() -> None:
     """
 
 
-for command in (serve.serve, serve.worker, serve.migrate, backup, restore, verify, gc, batch, *commands):
+for command in (serve.serve, serve.worker, serve.migrate, backup, restore, verify, gc, rotate_key, batch, *commands):
     tree.add_command(command)
 
 

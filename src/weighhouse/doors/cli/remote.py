@@ -18,7 +18,7 @@ from weighhouse.doors.cli.packages import (
     ratings,
     search,
 )
-from weighhouse.doors.cli.provenance import bom
+from weighhouse.doors.cli.provenance import bom, keys, statement, verify_statement
 from weighhouse.doors.cli.show import show
 from weighhouse.doors.cli.system import health, logs, reset
 from weighhouse.doors.cli.upload import upload
@@ -34,6 +34,9 @@ commands: tuple[click.Command, ...] = (
     download,
     files,
     bom,
+    statement,
+    verify_statement,
+    keys,
     rate,
     ratings,
     evaluate,
