@@ -15,6 +15,7 @@ from weighhouse.store.zips_s3 import Zips
 
 if TYPE_CHECKING:
     from weighhouse.rules.keys import PrivateKey
+    from weighhouse.rules.model_signing import Trust
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,35 @@ class App:
                 "WEIGHHOUSE_DATABASE_URL is not set, and no embedded database was started.", field="database_url"
             )
         blobs, zips = _store(settings)
-        return cls(settings, Database(settings.database_url), blobs, zips, _statement_key(settings.statement_key))
+        app = cls(settings, Database(settings.database_url), blobs, zips, _statement_key(settings.statement_key))
+        if settings.signature_trust is not None:
+            _ = app.trust  # Now, so that a server whose trust cannot be read does not start.
+        return app
 
     def close(self) -> None:
         """Lets go of the connections to database and store."""
         self.db.close()
         self.blobs.close()
+
+    @cached_property
+    def trust(self) -> "Trust":
+        """Whose signatures of models are trusted, read once.
+
+        Raises:
+            Invalid: The setting names nothing that can be used.
+        """
+        from weighhouse.rules.trust import read_trust
+
+        path = self.settings.signature_trust
+        if path is None:
+            return read_trust(())
+        try:
+            files = sorted(one for one in path.iterdir() if one.is_file()) if path.is_dir() else [path]
+            return read_trust(one.read_bytes() for one in files)
+        except OSError as error:
+            raise Invalid(
+                f"SIGNATURE_TRUST names {path}, which cannot be read: {error.strerror}.", field="signature_trust"
+            ) from error
 
     @cached_property
     def signing_key(self) -> bytes:

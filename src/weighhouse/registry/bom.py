@@ -67,6 +67,7 @@ def _subject(description: Description) -> bom.Subject:
         model_url=package.model_url,
         dataset_url=package.dataset_url,
         code_url=package.code_url,
+        signature=package.signature and package.signature["state"],
     )
 
 

@@ -70,6 +70,8 @@ class Subject:
     model_url: str | None = None
     dataset_url: str | None = None
     code_url: str | None = None
+    signature: str | None = None
+    """`trusted`, `unknown` or `invalid`; `None` for a package that nobody signed."""
 
 
 def bill_of_materials(subject: Subject, files: Iterable[Part], weighhouse_version: str) -> dict[str, Any]:
@@ -115,6 +117,8 @@ def _model(subject: Subject) -> dict[str, Any]:
             _property("weighhouse:verdict", subject.verdict),
         ],
     }
+    if subject.signature is not None:
+        model["properties"].append(_property("weighhouse:signature", subject.signature))
     if subject.description:
         model["description"] = subject.description
     if subject.license:

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import orjson
@@ -46,7 +46,7 @@ def compare_folder(folder: Path, expected: Mapping[str, str], *, may_lack: bool 
         click.ClickException: They differ; the message names the first file that does.
     """
     found = set()
-    for path, source in _files(folder):
+    for path, source in all_files(folder):
         found.add(path)
         if path not in expected:
             raise Refused(f"{clean(path)} is in the folder, and nothing was signed about it.")
@@ -59,7 +59,7 @@ def compare_folder(folder: Path, expected: Mapping[str, str], *, may_lack: bool 
         raise Refused(f"{folder} holds no files.")
 
 
-def sha256_of(path: Path) -> str:
+def sha256_of(path: Path, moved: Callable[[int], None] = lambda count: None) -> str:
     """SHA-256 of a file, which is never whole in memory.
 
     Raises:
@@ -69,11 +69,16 @@ def sha256_of(path: Path) -> str:
     with path.open("rb") as file:
         while piece := file.read(_PIECE_BYTES):
             digest.update(piece)
+            moved(len(piece))
     return digest.hexdigest()
 
 
-def _files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Every file below a folder, hidden ones too: what is left out could be what somebody added."""
+def all_files(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Path and place of every file below a folder, hidden ones too: what is left out could be what somebody added.
+
+    Raises:
+        Refused: It holds a link to a folder.
+    """
 
     def fail(error: OSError) -> None:
         raise error

@@ -20,6 +20,7 @@ from weighhouse.doors.cli.packages import (
 )
 from weighhouse.doors.cli.provenance import bom, keys, statement, verify_statement
 from weighhouse.doors.cli.show import show
+from weighhouse.doors.cli.signing import sign, verify_signature
 from weighhouse.doors.cli.system import health, logs, reset
 from weighhouse.doors.cli.upload import upload
 
@@ -37,6 +38,8 @@ commands: tuple[click.Command, ...] = (
     statement,
     verify_statement,
     keys,
+    sign,
+    verify_signature,
     rate,
     ratings,
     evaluate,

@@ -63,6 +63,7 @@ def _facts(document: Row) -> Table:
         ("status", document.get("status")),
         ("verdict", _verdict(document.get("verdict"))),
         ("license", document.get("license")),
+        *([("signature", _signature(signature))] if (signature := document.get("signature")) else []),
         ("files", _files(document)),
         ("uploaded", f"{moment(document.get('upload_date'))} UTC"),
         ("rating", _rating(document)),
@@ -86,6 +87,14 @@ def _percent(value: object) -> str:
 def _verdict(value: object) -> Text:
     styles = {"safe": "green", "suspicious": "yellow", "unsafe": "bold red", "unscanned": "yellow"}
     return Text(clean(value or "–"), style=styles.get(str(value), ""))
+
+
+def _signature(found: Row) -> Text:
+    styles = {"trusted": "green", "unknown": "yellow", "invalid": "bold red"}
+    signer = found.get("signer") or {}
+    who = clean(signer.get("name") or signer.get("id") or "nobody who is named")
+    state = clean(found.get("state"))
+    return Text.assemble((state, styles.get(state, "")), f": {who}. {clean(found.get('reason'))}")
 
 
 def _files(document: Row) -> str:
