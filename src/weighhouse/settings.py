@@ -135,6 +135,16 @@ class Settings(BaseSettings):
     sandbox_python: Path = Field(
         Path(sys.executable), description="The Python that demonstrations are run with; its libraries are theirs."
     )
+    statement_key: Path | None = Field(
+        None,
+        description="PEM file of the private key that statements of scores are signed with; one in the database when "
+        "left out.",
+    )
+    signature_trust: Path | None = Field(
+        None,
+        description="PEM file, or folder of them, with the public keys and certificates whose signatures are trusted.",
+    )
+    require_signature: bool = Field(False, description="Whether only packages with a trusted signature are taken.")
     allow_reset: bool = Field(True, description="Whether DELETE /reset is allowed at all.")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING, ERROR or CRITICAL.")
     log_file: Path | None = Field(None, description="File for log lines; standard error when left out.")

@@ -75,6 +75,7 @@ def test_a_registry_that_is_lost_whole_comes_back_from_a_backup_made_while_uploa
         files = small_model()
         with ada.client:
             before = publish(ada.client, fresh(), files=files)
+            keys = ada.client.get("/.well-known/weighhouse-keys").json()
         with Uploading(lost) as uploading:
             eventually(lambda: len(uploading.published) > 2, seconds=60)
             first = run("backup", str(backups), "--data-dir", str(lost.data_dir))
@@ -102,6 +103,7 @@ def test_a_registry_that_is_lost_whole_comes_back_from_a_backup_made_while_uploa
         assert sql(back, "SELECT value FROM secrets WHERE name = 'signing'") == signing
         with client_of(back, ada.token) as client:
             assert client.get("/user/me").json()["username"] == ada.username
+            assert client.get("/.well-known/weighhouse-keys").json() == keys
         assert sign_in(back, ada.username)
         there = [str(row[0]) for row in sql(back, "SELECT id FROM packages")]
         # What was acknowledged before the last backup began is in it; of what followed, each is there whole or not at all.

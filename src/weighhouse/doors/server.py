@@ -22,7 +22,19 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from weighhouse.app import App
 from weighhouse.doors import problems, refusals
-from weighhouse.doors.api import accounts, audit, direct, ingest, licenses, packages, probes, search, system, uploads
+from weighhouse.doors.api import (
+    accounts,
+    audit,
+    direct,
+    ingest,
+    licenses,
+    packages,
+    probes,
+    provenance,
+    search,
+    system,
+    uploads,
+)
 from weighhouse.doors.api.body import BodyTooSlow, Pace
 from weighhouse.doors.caller import share_visit
 from weighhouse.registry.audit import Origin, acting_from
@@ -137,6 +149,7 @@ def make_app(registry: App) -> FastAPI:
         licenses.router,
         packages.router,
         audit.router,
+        provenance.router,
         probes.router,
         system.router,
         system.pages,

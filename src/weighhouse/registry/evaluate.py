@@ -18,6 +18,7 @@ from weighhouse.registry.audit import record
 from weighhouse.registry.evidence import find_subject, open_evidence
 from weighhouse.registry.paging import Page, page_of
 from weighhouse.registry.scans import require_not_refused, scan_package
+from weighhouse.registry.signatures import Kept, check_again
 from weighhouse.registry.subject import Subject
 from weighhouse.registry.visible import find_package, is_listed
 from weighhouse.rules.changes import Judged, MetricChange, changes
@@ -29,6 +30,7 @@ from weighhouse.rules.metrics.weigh import VERSIONS
 from weighhouse.rules.permissions import Caller, Permission
 from weighhouse.sources.measure import Timed, measure_all, milliseconds_since
 from weighhouse.store import jobs
+from weighhouse.store.blobs import BlobMissing
 from weighhouse.store.tables import Evaluation, LineageEdge, MetricRow, Package
 
 _log = logging.getLogger(__name__)
@@ -170,9 +172,21 @@ def run_evaluation(
         _log.info("package %s is gone, nothing to weigh", package_id)
         return
     weighing = weigh_subject(app, subject)
+    signature = _signature_now(app, package_id)
     with app.db.write() as tx:
+        if signature is not None:
+            tx.execute(update(Package).where(Package.id == package_id).values(signature=signature))
         if record_weighing(tx, package_id, job_id, weighing) and also is not None:
             also(tx, weighing)
+
+
+def _signature_now(app: App, package_id: UUID) -> Kept:
+    """What the package's signature is worth by now; `None` where there is nothing new to say of it."""
+    try:
+        return check_again(app, package_id)
+    except BlobMissing as missing:
+        _log.warning("the signature of package %s is not kept any more: %s", package_id, missing)
+        return None
 
 
 def weigh_subject(app: App, subject: Subject) -> Weighing:

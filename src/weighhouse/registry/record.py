@@ -14,6 +14,7 @@ from weighhouse.registry.accounts import TokenRefused
 from weighhouse.registry.audit import record
 from weighhouse.registry.evaluate import Weighing, record_weighing
 from weighhouse.registry.scans import first_hold, settle_verdict
+from weighhouse.registry.signatures import Kept, check_signature, require_signature
 from weighhouse.registry.zips import WHOLE, request_zip
 from weighhouse.rules import manifest
 from weighhouse.rules.errors import Away, Conflict, Denied
@@ -23,7 +24,7 @@ from weighhouse.rules.parents import ParentRef
 from weighhouse.rules.permissions import Caller
 from weighhouse.rules.versions import is_prerelease, version_key
 from weighhouse.store import jobs
-from weighhouse.store.blobs import Staged
+from weighhouse.store.blobs import BlobMissing, Staged
 from weighhouse.store.database import broken_constraint
 from weighhouse.store.tables import (
     Blob,
@@ -142,10 +143,12 @@ def record_package(
         NameOwned, NamespaceOwned: The name belongs to somebody else.
         NameConfusing: The name looks like another's, and this registry refuses that.
         VersionExists: The version was published before.
+        SignatureRequired: This registry demands a signature that it trusts.
         TokenRefused: The caller was deleted meanwhile.
         FileGone: A file without staged bytes is not kept any more.
         Away: The database or the store does not answer.
     """
+    signature = _checked_signature(app, submission)
     lookalikes: Sequence[Lookalike] = ()
     try:
         with app.db.write() as tx:
@@ -156,7 +159,7 @@ def record_package(
                 raise NameConfusing(lookalikes[0].existing, lookalikes[0].reason)
             _claim_version(tx, name, submission)
             _hold_blobs(app, tx, submission.files, staged)
-            package = _insert(tx, caller, name, submission, first_hold(app.settings.scan_policy))
+            package = _insert(tx, caller, name, submission, first_hold(app.settings.scan_policy), signature)
             tx.add_all(_confusion(package, caller, lookalike) for lookalike in lookalikes)
             if weighing is None:
                 jobs.enqueue(tx, jobs.EVALUATE, lock=str(package.id), package_id=str(package.id))
@@ -272,7 +275,19 @@ def _hold_blobs(app: App, tx: Session, files: Sequence[manifest.File], staged: S
     app.blobs.adopt(*at_hand.values())
 
 
-def _insert(tx: Session, caller: Caller, name: str, submission: Submission, hold: bool | None) -> Package:
+def _checked_signature(app: App, submission: Submission) -> Kept:
+    """Before the transaction: it reads the signature from the store."""
+    try:
+        signature = check_signature(app, {file.path: file.sha256 for file in submission.files})
+    except BlobMissing as error:
+        raise FileGone from error
+    require_signature(app, signature)
+    return signature
+
+
+def _insert(
+    tx: Session, caller: Caller, name: str, submission: Submission, hold: bool | None, signature: Kept
+) -> Package:
     package = Package(
         id=new_id(),
         name=name,
@@ -293,6 +308,7 @@ def _insert(tx: Session, caller: Caller, name: str, submission: Submission, hold
         manifest_sha256=submission.manifest_sha256,
         uploader_id=caller.user_id,
         is_quarantined=hold,
+        signature=signature,
     )
     tx.add(package)
     tx.flush()

@@ -265,6 +265,8 @@ class Package(Row):
     )
     is_stale: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
     """Whether a parent has a new score since this package was weighed."""
+    signature: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    """What its `model.sig` was found to be; `None` where it has none."""
 
     uploader: Mapped[User | None] = relationship(lazy="raise", viewonly=True)
 

@@ -11,6 +11,7 @@ from weighhouse.doors.cli.audit import audit
 from weighhouse.doors.cli.backup import backup, restore
 from weighhouse.doors.cli.batch import NotUnderstood, batch
 from weighhouse.doors.cli.gc import gc
+from weighhouse.doors.cli.provenance import rotate_key
 from weighhouse.doors.cli.remote import commands
 from weighhouse.doors.cli.scan import scan
 from weighhouse.doors.cli.verify import verify
@@ -77,6 +78,7 @@ for command in (
     verify,
     audit,
     gc,
+    rotate_key,
     scan,
     batch,
     *commands,

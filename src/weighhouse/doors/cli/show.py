@@ -64,6 +64,7 @@ def _facts(document: Row) -> Table:
         ("verdict", _verdict(document.get("verdict"))),
         *(("", reason) for reason in _reasons(document)),
         ("license", document.get("license")),
+        *([("signature", _signature(signature))] if (signature := document.get("signature")) else []),
         ("files", _files(document)),
         ("uploaded", f"{moment(document.get('upload_date'))} UTC"),
         ("rating", _rating(document)),
@@ -98,6 +99,14 @@ def _reasons(document: Row) -> list[str]:
 
 
 _REASONS = 5
+
+
+def _signature(found: Row) -> Text:
+    styles = {"trusted": "green", "unknown": "yellow", "invalid": "bold red"}
+    signer = found.get("signer") or {}
+    who = clean(signer.get("name") or signer.get("id") or "nobody who is named")
+    state = clean(found.get("state"))
+    return Text.assemble((state, styles.get(state, "")), f": {who}. {clean(found.get('reason'))}")
 
 
 def _files(document: Row) -> str:
