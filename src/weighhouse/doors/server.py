@@ -22,7 +22,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from weighhouse.app import App
 from weighhouse.doors import problems
-from weighhouse.doors.api import accounts, direct, ingest, licenses, packages, probes, search, system, uploads
+from weighhouse.doors.api import accounts, audit, direct, ingest, licenses, packages, probes, search, system, uploads
 from weighhouse.doors.caller import share_visit
 from weighhouse.registry.monitor import Recorder
 from weighhouse.registry.monitor import Request as AnsweredRequest
@@ -124,6 +124,7 @@ def make_app(registry: App) -> FastAPI:
     api.state.is_draining = False
     for router in (
         accounts.router,
+        audit.router,
         search.router,
         uploads.router,
         direct.router,
