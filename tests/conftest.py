@@ -211,6 +211,12 @@ def new_place(request: pytest.FixtureRequest) -> Place | None:
     return place_in(whole_bucket, request.getfixturevalue("bucket_server"))
 
 
+def new_environment(request: pytest.FixtureRequest) -> Mapping[str, str]:
+    """What one more server is told of its store, according to `--store`."""
+    place = new_place(request)
+    return place.environment() if place else {}
+
+
 @contextlib.contextmanager
 def server_at(
     place: Place | None, data_dir: Path, way: FaultProxy | None = None, /, **environment: str

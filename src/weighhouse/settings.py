@@ -128,7 +128,9 @@ class Settings(BaseSettings):
     license_mode: Literal["combine", "derive"] = Field(
         "combine", description="How the license check reads weak copyleft."
     )
-    confusion_block: bool = Field(False, description="Whether a name made to be confused with another is refused.")
+    confusion_block: Literal["off", "low", "medium", "high"] = Field(
+        "off", description="From which severity on a name that looks like another is refused: off, low, medium or high."
+    )
     sandbox: Literal["off", "safe", "all"] = Field(
         "off", description="Whose demonstrations are run in a sandbox: nobody's, of packages found safe, or all."
     )
@@ -157,6 +159,14 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("confusion_block", mode="before")
+    @classmethod
+    def _severity(cls, value: object) -> object:
+        # It was a flag before there were severities.
+        flags = {"true": "medium", "1": "medium", "on": "medium", "false": "off", "0": "off"}
+        word = str(value).lower()
+        return flags.get(word, word)
 
     @field_validator("gate_thresholds", mode="before")
     @classmethod

@@ -83,6 +83,7 @@ ENTRIES: Mapping[str, Entry] = {
     "GET /healthz": Entry(_ALL),
     "GET /readyz": Entry(_ALL),
     "GET /logs": Entry(_ADMIN),
+    "GET /audit/package-confusion": Entry(_ADMIN),
     # This machine needs no token; behind a proxy `test_api_metrics.py` has it.
     "GET /metrics": Entry(_ALL),
     "GET /problems/{kind}": Entry(_ALL, path={"kind": "invalid"}),

@@ -25,6 +25,7 @@ from weighhouse.doors import problems, refusals
 from weighhouse.doors.api import (
     accounts,
     audit,
+    confusion,
     direct,
     ingest,
     licenses,
@@ -142,6 +143,7 @@ def make_app(registry: App) -> FastAPI:
     api.state.is_draining = False
     for router in (
         accounts.router,
+        confusion.router,
         search.router,
         uploads.router,
         direct.router,

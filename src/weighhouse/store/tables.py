@@ -34,6 +34,7 @@ INGEST_STATES = ("waiting", "fetching", "weighing", "admitted", "refused", "fail
 COMPONENTS = ("weights", "datasets", "code", "other")
 PERMISSIONS = ("search", "download", "upload", "admin")
 RELATIONS = ("finetune", "adapter", "merge", "quantized")
+SEVERITIES = ("low", "medium", "high")
 STATUSES = ("evaluating", "evaluated", "failed")
 VERDICTS = ("safe", "suspicious", "unsafe", "unscanned")
 ZIP_STATES = ("building", "ready", "failed")
@@ -128,6 +129,10 @@ class LoginFailure(Row):
     failed_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
+WHOLE_KEY = "translate(replace(replace(translate(name_key, '-_./', ''), 'rn', 'm'), 'vv', 'w'), '1i0528', 'lloszb')"
+"""A name's skeleton with its namespace, as PostgreSQL makes it."""
+
+
 class PackageName(Row):
     """A name and who owns it. It stays when its packages go; without an owner it belongs to the admins."""
 
@@ -136,6 +141,8 @@ class PackageName(Row):
         CheckConstraint("name_key = lower(name)", name="key"),
         Index("ix_package_names_lookalike", "lookalike_key"),
         Index("ix_package_names_swapped", "swapped_key"),
+        # The key of the whole name; `rules/lookalike_probes.whole_key` is the same.
+        Index("ix_package_names_whole", text(WHOLE_KEY)),
         Index(
             "ix_package_names_trigrams", "name_key", postgresql_using="gin", postgresql_ops={"name_key": "gin_trgm_ops"}
         ),
@@ -147,6 +154,8 @@ class PackageName(Row):
     lookalike_key: Mapped[str]
     swapped_key: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    released_at: Mapped[datetime | None]
+    """When an admin freed it for whoever comes first; `None` while it is its owner's."""
 
 
 class ListedName(Row):
@@ -609,12 +618,18 @@ class ConfusionAudit(Row):
     """A name that looks like another was uploaded, or refused."""
 
     __tablename__ = "package_confusion_audit"
+    __table_args__ = (CheckConstraint(_one_of("severity", SEVERITIES), name="severity"),)
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     package_id: Mapped[UUID | None] = mapped_column(ForeignKey("packages.id", ondelete="SET NULL"), index=True)
     name: Mapped[str]
     similar_name: Mapped[str]
     kind: Mapped[str]
+    severity: Mapped[str] = mapped_column(server_default="low")
+    similar_downloads: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    """Of the other name, when this was noticed."""
+    is_well_known: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
+    """Whether the other is a name of the public hub."""
     reason: Mapped[str]
     uploader_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"), index=True)
     is_blocked: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
