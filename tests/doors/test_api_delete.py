@@ -48,7 +48,7 @@ def test_a_deleted_package_is_nowhere_and_its_version_stays_taken(admin: httpx.C
 def test_a_deleted_name_stays_with_its_owner(admin: httpx.Client, uploader: Account, other: Account) -> None:
     name = fresh()
     admin.delete(f"/package/{publish(uploader.client, name)}")
-    problem(post_package(other.client, name, "2.0.0"), 403, "name-owned")
+    problem(post_package(other.client, name, "2.0.0"), 403, "name-reserved")
 
 
 def test_a_released_version_may_be_published_again_with_other_content(admin: httpx.Client, uploader: Account) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from weighhouse.app import App
 from weighhouse.registry.monitor import in_utc
 from weighhouse.registry.paging import Page, page_of
+from weighhouse.registry.visible import LISTED
 from weighhouse.rules import manifest
 from weighhouse.rules.errors import Denied
 from weighhouse.rules.known_lookalikes import known_lookalikes
@@ -52,9 +53,9 @@ _SAME_WEIGHTS = text(
                 WHERE q.name_key = max(p.name_key)), 0)::bigint AS downloads
     FROM (SELECT p.* FROM files f JOIN packages p ON p.id = f.package_id
           WHERE f.sha256 = ANY(:digests) AND p.name_key <> :name_key AND p.uploader_id IS DISTINCT FROM :user_id
-            AND (p.verdict <> 'unsafe' OR p.released_at IS NOT NULL) LIMIT 200) p
+            AND {listed} LIMIT 200) p
     GROUP BY p.name LIMIT 20
-    """
+    """.format(listed=LISTED.format(row="p"))
 )
 _KNOWN_HERE = text(
     "SELECT DISTINCT sha256 FROM files f JOIN packages p ON p.id = f.package_id "
