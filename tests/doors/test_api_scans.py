@@ -93,17 +93,18 @@ def refusing(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 def test_a_registry_that_refuses_says_why_and_keeps_nothing(refusing: Server) -> None:
     account = register(refusing, "upload", "search", "download")
-    bad: dict[str, str | bytes] = {"README.md": "# Bad\n", "model.pkl": payloads.running_pickle()}
-    document = problem(post_package(account.client, "bad", files=bad), 422, "package-refused")
-    assert document["reasons"] == ["model.pkl: The pickle imports posix.system, which runs commands. (byte 40)"]
-    assert sql(refusing, "SELECT count(*) FROM packages") == [(0,)]
-    # Who does not wait finds nothing.
-    package_id = publish(account.client, "bad", files=bad)
-    eventually(lambda: account.client.get(f"/package/{package_id}/metadata").status_code == 404)
-    good = post_package(account.client, "bad", files={"README.md": "# Good\n"})
-    assert good.status_code == 201
-    with client_of(refusing, account.token) as client:
-        assert client.get(f"/package/{good.json()['package_id']}").status_code == 200
+    with account.client:
+        bad: dict[str, str | bytes] = {"README.md": "# Bad\n", "model.pkl": payloads.running_pickle()}
+        document = problem(post_package(account.client, "bad", files=bad), 422, "package-refused")
+        assert document["reasons"] == ["model.pkl: The pickle imports posix.system, which runs commands. (byte 40)"]
+        assert sql(refusing, "SELECT count(*) FROM packages") == [(0,)]
+        # Who does not wait finds nothing.
+        package_id = publish(account.client, "bad", files=bad)
+        eventually(lambda: account.client.get(f"/package/{package_id}/metadata").status_code == 404)
+        good = post_package(account.client, "bad", files={"README.md": "# Good\n"})
+        assert good.status_code == 201
+        with client_of(refusing, account.token) as client:
+            assert client.get(f"/package/{good.json()['package_id']}").status_code == 200
 
 
 def test_no_field_of_an_upload_decides_the_verdict(server: Server, uploader: Account) -> None:
