@@ -20,6 +20,7 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
+from tests.fault_proxy import FaultProxy
 from tests.swift_server import SwiftServer, Unusable, shared
 from weighhouse.app import App
 from weighhouse.registry.accounts import ensure_admin
@@ -53,6 +54,10 @@ class Server:
     admin_token: str
     data_dir: Path
     process: subprocess.Popen[bytes]
+    place: "Place | None" = None
+    """Where in a bucket it keeps its files; `None` when it does so on disk."""
+    way: FaultProxy | None = None
+    """The network between it and that bucket, where there is one to be disturbed."""
 
     def client(self, token: str | None = None) -> httpx.Client:
         """A client that sends a token, the admin's when none is given; `""` sends none."""
@@ -198,12 +203,31 @@ def bucket(place: Place) -> Iterator[S3]:
         yield bucket
 
 
+def new_place(request: pytest.FixtureRequest) -> Place | None:
+    """Where in a bucket one more server keeps its files; `None` where `--store` says that it does so on disk."""
+    if request.config.getoption("--store") == "disk":
+        return None
+    whole_bucket = request.getfixturevalue("whole_bucket")
+    return place_in(whole_bucket, request.getfixturevalue("bucket_server"))
+
+
 def new_environment(request: pytest.FixtureRequest) -> Mapping[str, str]:
     """What one more server is told of its store, according to `--store`."""
-    if request.config.getoption("--store") == "disk":
-        return {}
-    whole_bucket = request.getfixturevalue("whole_bucket")
-    return place_in(whole_bucket, request.getfixturevalue("bucket_server")).environment()
+    place = new_place(request)
+    return place.environment() if place else {}
+
+
+@contextlib.contextmanager
+def server_at(
+    place: Place | None, data_dir: Path, way: FaultProxy | None = None, /, **environment: str
+) -> Iterator[Server]:
+    """A server that keeps its files at this place, past this proxy if there is one, until the block ends."""
+    told = place.environment(way.url if way else None) if place else {}
+    running = start_server(data_dir, **environment, **told)
+    try:
+        yield dataclasses.replace(running, place=place, way=way)
+    finally:
+        stop_server(running)
 
 
 def start_server(data_dir: Path, port: int = 0, /, **environment: str) -> Server:
@@ -237,9 +261,8 @@ def stop_server(server: Server) -> None:
 @pytest.fixture(scope="session")
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A real server, shared by all tests of a session: each uses names of its own."""
-    running = start_server(tmp_path_factory.mktemp("server") / "data", **new_environment(request))
-    yield running
-    stop_server(running)
+    with server_at(new_place(request), tmp_path_factory.mktemp("server") / "data") as running:
+        yield running
 
 
 def eventually(look: object, seconds: float = 20) -> object:

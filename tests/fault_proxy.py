@@ -100,6 +100,10 @@ class FaultProxy:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        # Those that were being opened are there only now. The loop closes their sockets at its next turn.
+        self._reset_all()
+        while any(_is_open(writer) for writer in self._connections):
+            await asyncio.sleep(0)
 
     def _stop_listening(self) -> None:
         if self._server is not None:
@@ -124,6 +128,7 @@ class FaultProxy:
             _reset(writer)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._connections = {one for one in self._connections if _is_open(one)} | {writer}
         if self._fault.is_resetting:
             _reset(writer)
             return
@@ -132,13 +137,15 @@ class FaultProxy:
         except OSError:
             _reset(writer)
             return
-        self._connections |= {writer, upstream}
+        self._connections.add(upstream)
+        if writer.is_closing():  # It was reset meanwhile.
+            _reset(upstream)
+            return
         try:
             await asyncio.gather(self._ask(reader, upstream, writer), self._answer(upstream_reader, writer))
         except OSError:
             pass  # One side hung up; the other is told below.
         finally:
-            self._connections -= {writer, upstream}
             self._deaf.discard(writer)
             for end in (writer, upstream):
                 end.close()
@@ -194,6 +201,11 @@ class FaultProxy:
     def _hit(self) -> bool:
         self._hits += 1
         return self._fault.times is None or self._hits <= self._fault.times
+
+
+def _is_open(writer: asyncio.StreamWriter) -> bool:
+    connection: socket.socket = writer.get_extra_info("socket")
+    return connection.fileno() != -1
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from weighhouse.doors.cli.configuration import BadSettings, read_settings
 from weighhouse.settings import Settings
 
 
@@ -40,3 +41,26 @@ def test_a_server_is_private_where_only_this_machine_reaches_it(given: dict[str,
 )
 def test_a_server_behind_a_proxy_gives_it_time_to_notice_the_end(given: dict[str, str], seconds: float) -> None:
     assert Settings(_env_file=None, **given).farewell_seconds == seconds  # type: ignore[arg-type]  # as the environment has them
+
+
+def test_a_policy_names_what_differs_from_the_usual() -> None:
+    policy = Settings(_env_file=None, scan_policy="suspicious = quarantine, unsafe=refuse").scan_policy
+    assert policy == {"safe": "accept", "suspicious": "quarantine", "unsafe": "refuse", "unscanned": "flag"}
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ("dangerous=refuse", "'dangerous' is not a verdict; those are safe, suspicious, unsafe, unscanned"),
+        ("unsafe=ignore", "'ignore' is not what can become of a package; say accept, flag, quarantine, refuse"),
+        ("unsafe", "'' is not what can become of a package"),
+        ("safe=refuse", "safe=refuse would let nothing in"),
+    ],
+)
+def test_a_policy_that_cannot_be_meant_is_refused_at_the_start(
+    given: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEIGHHOUSE_SCAN_POLICY", given)
+    with pytest.raises(BadSettings, match="WEIGHHOUSE_SCAN_POLICY") as refused:
+        read_settings()
+    assert why in str(refused.value)

@@ -3,14 +3,20 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from weighhouse.rules.errors import Invalid
 from weighhouse.settings import Settings
+from weighhouse.sources.scanning import Scanning
 from weighhouse.store.blobs import BlobStore
 from weighhouse.store.blobs_disk import DiskBlobs
 from weighhouse.store.database import Database
 from weighhouse.store.zips_s3 import Zips
+
+if TYPE_CHECKING:
+    from weighhouse.rules.keys import PrivateKey
+    from weighhouse.rules.model_signing import Trust
 
 
 @dataclass(frozen=True)
@@ -22,6 +28,8 @@ class App:
     blobs: BlobStore
     zips: Zips | None = None
     """The ZIPs of the bucket; `None` where the store composes none."""
+    statement_key: "PrivateKey | None" = None
+    """The key for statements that a setting names."""
 
     @classmethod
     def open(cls, settings: Settings) -> "App":
@@ -35,12 +43,42 @@ class App:
                 "WEIGHHOUSE_DATABASE_URL is not set, and no embedded database was started.", field="database_url"
             )
         blobs, zips = _store(settings)
-        return cls(settings, Database(settings.database_url), blobs, zips)
+        app = cls(settings, Database(settings.database_url), blobs, zips, _statement_key(settings.statement_key))
+        if settings.signature_trust is not None:
+            _ = app.trust  # Now, so that a server whose trust cannot be read does not start.
+        return app
 
     def close(self) -> None:
         """Lets go of the connections to database and store."""
+        if "scanning" in self.__dict__:
+            self.scanning.close()
         self.db.close()
         self.blobs.close()
+
+    @cached_property
+    def scanning(self) -> Scanning:
+        """The processes that scan files; none is started before there is something to scan."""
+        return Scanning()
+
+    @cached_property
+    def trust(self) -> "Trust":
+        """Whose signatures of models are trusted, read once.
+
+        Raises:
+            Invalid: The setting names nothing that can be used.
+        """
+        from weighhouse.rules.trust import read_trust
+
+        path = self.settings.signature_trust
+        if path is None:
+            return read_trust(())
+        try:
+            files = sorted(one for one in path.iterdir() if one.is_file()) if path.is_dir() else [path]
+            return read_trust(one.read_bytes() for one in files)
+        except OSError as error:
+            raise Invalid(
+                f"SIGNATURE_TRUST names {path}, which cannot be read: {error.strerror}.", field="signature_trust"
+            ) from error
 
     @cached_property
     def signing_key(self) -> bytes:
@@ -53,6 +91,20 @@ class App:
 
         with self.db.read() as tx:
             return bytes(tx.scalar(text("SELECT value FROM secrets WHERE name = 'signing'")) or b"")
+
+
+def _statement_key(path: Path | None) -> "PrivateKey | None":
+    if path is None:
+        return None
+    # Here and not above: most servers keep their key in the database, and commands start faster without it.
+    from weighhouse.rules.keys import read_private_key
+
+    try:
+        return read_private_key(path.read_bytes())
+    except OSError as error:
+        raise Invalid(
+            f"STATEMENT_KEY names {path}, which cannot be read: {error.strerror}.", field="statement_key"
+        ) from error
 
 
 def _store(settings: Settings) -> tuple[BlobStore, Zips | None]:

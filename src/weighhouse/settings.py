@@ -30,6 +30,9 @@ _METRIC_NAMES = (
     "tree_score",
 )
 
+_SCAN_POLICY = {"safe": "accept", "suspicious": "flag", "unsafe": "quarantine", "unscanned": "flag"}
+_SCAN_ACTIONS = ("accept", "flag", "quarantine", "refuse")
+
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -117,16 +120,33 @@ class Settings(BaseSettings):
     )
     gate_min_coverage: Share = Field(0, description="Lowest coverage that ingest admits.")
     gate_refuse_hold: bool = Field(False, description="Whether ingest refuses what could not be judged in full.")
+    scan_policy: Annotated[dict[str, str], NoDecode] = Field(
+        default_factory=lambda: dict(_SCAN_POLICY),
+        description="What becomes of a package by its verdict: safe=accept,suspicious=flag,unsafe=quarantine,unscanned=flag; "
+        "accept, flag, quarantine or refuse for each.",
+    )
     license_mode: Literal["combine", "derive"] = Field(
         "combine", description="How the license check reads weak copyleft."
     )
-    confusion_block: bool = Field(False, description="Whether a name made to be confused with another is refused.")
+    confusion_block: Literal["off", "low", "medium", "high"] = Field(
+        "off", description="From which severity on a name that looks like another is refused: off, low, medium or high."
+    )
     sandbox: Literal["off", "safe", "all"] = Field(
         "off", description="Whose demonstrations are run in a sandbox: nobody's, of packages found safe, or all."
     )
     sandbox_python: Path = Field(
         Path(sys.executable), description="The Python that demonstrations are run with; its libraries are theirs."
     )
+    statement_key: Path | None = Field(
+        None,
+        description="PEM file of the private key that statements of scores are signed with; one in the database when "
+        "left out.",
+    )
+    signature_trust: Path | None = Field(
+        None,
+        description="PEM file, or folder of them, with the public keys and certificates whose signatures are trusted.",
+    )
+    require_signature: bool = Field(False, description="Whether only packages with a trusted signature are taken.")
     allow_reset: bool = Field(True, description="Whether DELETE /reset is allowed at all.")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING, ERROR or CRITICAL.")
     log_file: Path | None = Field(None, description="File for log lines; standard error when left out.")
@@ -140,6 +160,14 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
+    @field_validator("confusion_block", mode="before")
+    @classmethod
+    def _severity(cls, value: object) -> object:
+        # It was a flag before there were severities.
+        flags = {"true": "medium", "1": "medium", "on": "medium", "false": "off", "0": "off"}
+        word = str(value).lower()
+        return flags.get(word, word)
+
     @field_validator("gate_thresholds", mode="before")
     @classmethod
     def _thresholds(cls, value: object) -> object:
@@ -152,6 +180,23 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name.strip()} is not a metric")
             thresholds[name.strip()] = float(number)
         return thresholds
+
+    @field_validator("scan_policy", mode="before")
+    @classmethod
+    def _policy(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        policy = dict(_SCAN_POLICY)
+        for part in filter(None, (part.strip() for part in value.split(","))):
+            verdict, _, action = (word.strip() for word in part.partition("="))
+            if verdict not in policy:
+                raise ValueError(f"{verdict!r} is not a verdict; those are {', '.join(policy)}")
+            if action not in _SCAN_ACTIONS:
+                raise ValueError(f"{action!r} is not what can become of a package; say {', '.join(_SCAN_ACTIONS)}")
+            policy[verdict] = action
+        if policy["safe"] in ("quarantine", "refuse"):
+            raise ValueError(f"safe={policy['safe']} would let nothing in; say safe=accept")
+        return policy
 
     @field_validator("hf_endpoint", "github_api_url")
     @classmethod

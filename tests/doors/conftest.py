@@ -1,12 +1,15 @@
 """Accounts that the tests of the HTTP doors share."""
 
+import contextlib
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
-from tests.conftest import Server, new_environment, start_server, stop_server
+from tests.conftest import Server, new_place, server_at
 from tests.doors.rest import Account, client_of, register
+from tests.fault_proxy import FaultProxy
 
 STRICT = {
     "WEIGHHOUSE_WORKERS": "1",
@@ -32,17 +35,19 @@ EXPENDABLE = {
 @pytest.fixture(scope="session")
 def strict(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server whose every limit is near. A token of it makes 40 calls: get one for each test."""
-    running = start_server(tmp_path_factory.mktemp("strict") / "data", **STRICT, **new_environment(request))
-    yield running
-    stop_server(running)
+    with contextlib.ExitStack() as stack:
+        place, way = new_place(request), None
+        if place is not None:
+            parts = urlsplit(place.endpoint)
+            way = stack.enter_context(FaultProxy(parts.hostname or "", parts.port or 0))
+        yield stack.enter_context(server_at(place, tmp_path_factory.mktemp("strict") / "data", way, **STRICT))
 
 
 @pytest.fixture(scope="session")
 def expendable(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that may be reset at any time: nothing on it lasts from test to test."""
-    running = start_server(tmp_path_factory.mktemp("expendable") / "data", **EXPENDABLE, **new_environment(request))
-    yield running
-    stop_server(running)
+    with server_at(new_place(request), tmp_path_factory.mktemp("expendable") / "data", **EXPENDABLE) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,11 @@
 """A small HTTP server of one file with ranges, that fails on command: what a client meets on a bad day."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+Fault = str | int | tuple[int, bytes]
 
 
 class RangeServer(ThreadingHTTPServer):
@@ -13,8 +15,9 @@ class RangeServer(ThreadingHTTPServer):
         data: The file.
         etag: Its validator.
 
-    `faults` holds what the next requests meet, in order: a status to answer with, `cut` (close half-way), `reset`
-    (close before any answer), `stall` (send half and nothing more), `shift` (send another range than asked for) or `ok`.
+    `faults` holds what the next requests meet, in order: a status to answer with, alone or with a body of its own, `cut`
+    (close half-way), `reset` (close before any answer), `stall` (send half and nothing more), `shift` (send another range
+    than asked for) or `ok`; or what is called to know it.
     """
 
     daemon_threads = True
@@ -23,7 +26,7 @@ class RangeServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.data = data
         self.etag = etag
-        self.faults: list[str | int] = []
+        self.faults: list[Fault | Callable[[], Fault]] = []
         self.bodies: list[bytes] = []
         self.asked: list[tuple[str, str, dict[str, str]]] = []
         self.body: bytes | None = None
@@ -45,11 +48,13 @@ class _Handler(BaseHTTPRequestHandler):
         served.asked.append((self.command, self.path, dict(self.headers.items())))
         served.bodies.append(self.rfile.read(int(self.headers.get("Content-Length", 0))))
         fault = served.faults.pop(0) if served.faults else "ok"
+        fault = fault() if callable(fault) else fault
         self.close_connection = True
         if fault == "reset":
             return
-        if isinstance(fault, int):
-            self._send(fault, served.body or b"", dict(served.headers))
+        if isinstance(fault, int | tuple):
+            status, body = fault if isinstance(fault, tuple) else (fault, served.body or b"")
+            self._send(status, body, dict(served.headers))
             return
         asked = self.headers.get("Range", "")
         start = 0

@@ -14,7 +14,7 @@ import httpx
 import psycopg
 from sqlalchemy.engine import make_url
 
-from tests.conftest import Server
+from tests.conftest import Server, eventually
 from tests.make import zip_of
 from weighhouse.store import embedded
 
@@ -113,6 +113,48 @@ def sql(server: Server, statement: LiteralString, *values: object) -> list[tuple
     with psycopg.connect(url.render_as_string(hide_password=False), autocommit=True) as connection:
         done = connection.execute(statement, values)
         return done.fetchall() if done.description else []
+
+
+def offered(client: httpx.Client, package_id: str, query: str = "") -> str:
+    """The address that a download is offered at."""
+    answer = client.get(f"/package/{package_id}{query}")
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["download_url"])
+
+
+def from_bucket(client: httpx.Client, package_id: str, query: str = "") -> str:
+    """An address in the bucket, as soon as the ZIP is there."""
+
+    def look() -> str | None:
+        address = offered(client, package_id, query)
+        return address if "X-Amz-Signature" in address else None
+
+    return str(eventually(look, 60))
+
+
+def from_stream(server: Server, client: httpx.Client, package_id: str, query: str = "") -> str:
+    """An address of the registry's own stream, on a bucket as where that cannot compose."""
+    if server.place is not None:
+        offered(client, package_id, query)
+        compose_nothing(server, package_id)
+    address = offered(client, package_id, query)
+    assert "/archive/" in address
+    return address
+
+
+def compose_nothing(server: Server, package_id: str) -> None:
+    """Has a package's ZIPs come from the registry's own stream: those that were asked for could not be composed."""
+
+    def have_failed() -> bool:
+        statement = (
+            "UPDATE zips SET state = 'failed', fault = 'of the test', size_bytes = NULL, etag = NULL, changed_at = now()"
+            " WHERE package_id = %s AND state = 'ready'"
+        )
+        sql(server, statement, package_id)
+        states = sql(server, "SELECT DISTINCT state FROM zips WHERE package_id = %s", package_id)
+        return states == [("failed",)]
+
+    eventually(have_failed, 60)
 
 
 def sha256(content: bytes) -> str:

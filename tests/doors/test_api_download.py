@@ -10,7 +10,19 @@ import httpx
 import pytest
 
 from tests.conftest import ADMIN_PASSWORD, Server, eventually
-from tests.doors.rest import Account, client_of, fresh, problem, publish, register, sha256, sign_in, small_model
+from tests.doors.rest import (
+    Account,
+    client_of,
+    fresh,
+    from_bucket,
+    from_stream,
+    problem,
+    publish,
+    register,
+    sha256,
+    sign_in,
+    small_model,
+)
 
 _OF_EACH: dict[str, str | bytes] = {
     "README.md": "# A",
@@ -45,6 +57,20 @@ def package_id(uploader: Account) -> str:
     return publish(uploader.client, files=_OF_EACH)
 
 
+@pytest.fixture(scope="module")
+def stream(server: Server, uploader: Account) -> str:
+    """An address of the registry's own stream, which on a bucket is for ZIPs that could not be composed there."""
+    return from_stream(server, uploader.client, publish(uploader.client, files=_OF_EACH))
+
+
+@pytest.fixture(scope="module")
+def in_bucket(server: Server, uploader: Account) -> str | None:
+    """An address in the bucket; `None` where the server has none."""
+    if server.place is None:
+        return None
+    return from_bucket(uploader.client, publish(uploader.client, files=_OF_EACH))
+
+
 def test_an_offer_has_the_fields_that_were_promised(server: Server, reader: Account, package_id: str) -> None:
     answer = reader.client.get(f"/package/{package_id}")
     body = answer.json()
@@ -61,21 +87,30 @@ def test_an_offer_has_the_fields_that_were_promised(server: Server, reader: Acco
     assert body["expires_in_seconds"] == 300
     assert body["components_included"] == ["weights", "datasets", "code"]
     assert body["components_missing"] == []
-    assert body["download_url"].startswith(server.url)
+    if server.place is None:
+        assert body["download_url"].startswith(f"{server.url}/package/{package_id}/archive/package.zip?")
+    else:
+        address = from_bucket(reader.client, package_id)
+        in_place = f"{server.place.endpoint}/{server.place.url.removeprefix('s3://')}"
+        assert address.startswith(f"{in_place}/{body['name']}/1.0.0/package.zip?")
+        assert parse_qs(urlsplit(address).query)["X-Amz-Expires"] == ["300"]
     assert answer.headers["x-weighhouse-verdict"] in {"safe", "suspicious", "unscanned"}
 
 
-def test_what_is_downloaded_is_what_was_uploaded(uploader: Account, reader: Account) -> None:
+def test_what_is_downloaded_is_what_was_uploaded(server: Server, uploader: Account, reader: Account) -> None:
     files = small_model()
     package_id = publish(uploader.client, files=files)
-    answer = fetch(offer(reader.client, package_id)["download_url"])
-    assert answer.status_code == 200
-    assert answer.headers["content-type"] == "application/zip"
-    assert answer.headers["content-disposition"].startswith("attachment; filename=")
-    assert answer.headers["x-content-type-options"] == "nosniff"
-    assert int(answer.headers["content-length"]) == len(answer.content)
-    found = members(answer.content)
-    assert found == {path: value.encode() if isinstance(value, str) else value for path, value in files.items()}
+    answers = [] if server.place is None else [fetch(from_bucket(reader.client, package_id))]
+    answers.append(fetch(from_stream(server, reader.client, package_id)))
+    for answer in answers:
+        assert answer.status_code == 200
+        assert answer.headers["content-type"] == "application/zip"
+        assert answer.headers["content-disposition"].startswith("attachment; filename=")
+        assert int(answer.headers["content-length"]) == len(answer.content)
+        found = members(answer.content)
+        assert found == {path: value.encode() if isinstance(value, str) else value for path, value in files.items()}
+        assert answer.content == answers[0].content
+    assert answers[-1].headers["x-content-type-options"] == "nosniff"
 
 
 @pytest.mark.parametrize(
@@ -132,8 +167,9 @@ def test_an_unknown_package_is_not_found(reader: Account) -> None:
 
 
 @pytest.mark.parametrize("change", ["path", "variant", "expires", "signature", "nothing", "method"])
-def test_an_address_that_was_changed_leads_nowhere(uploader: Account, package_id: str, change: str) -> None:
-    parts = urlsplit(str(offer(uploader.client, package_id, "?weights=true")["download_url"]))
+def test_an_address_that_was_changed_leads_nowhere(server: Server, uploader: Account, change: str) -> None:
+    package_id = publish(uploader.client, files=_OF_EACH)
+    parts = urlsplit(from_stream(server, uploader.client, package_id, "?weights=true"))
     query = {name: values[0] for name, values in parse_qs(parts.query).items()}
     path, method = parts.path, "GET"
     match change:
@@ -156,6 +192,37 @@ def test_an_address_that_was_changed_leads_nowhere(uploader: Account, package_id
         problem(answer, 403, "address-refused")
 
 
+@pytest.mark.parametrize("change", ["path", "variant", "expires", "signature", "name", "nothing", "method"])
+def test_an_address_of_the_bucket_that_was_changed_leads_nowhere(
+    uploader: Account, in_bucket: str | None, change: str
+) -> None:
+    if in_bucket is None:
+        pytest.skip("The server has no bucket.")
+    parts = urlsplit(in_bucket)
+    query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+    path, method, refused = parts.path, "GET", {403}
+    match change:
+        case "path":
+            other = from_bucket(uploader.client, publish(uploader.client))
+            assert fetch(other).status_code == 200
+            path = urlsplit(other).path
+        case "variant":
+            path = path.replace("package.zip", "weights.zip")
+        case "expires":
+            query["X-Amz-Expires"] = "301"
+        case "signature":
+            query["X-Amz-Signature"] = query["X-Amz-Signature"][:-1] + ("0" if in_bucket[-1] != "0" else "1")
+        case "name":
+            query["response-content-disposition"] = 'attachment; filename="other.exe"'
+        case "nothing":
+            # Stores are not of one mind about who does not say who they are.
+            query, refused = {}, {400, 403}
+        case "method":
+            method, refused = "DELETE", {403}
+    assert httpx.request(method, parts._replace(path=path, query="").geturl(), params=query).status_code in refused
+    assert fetch(in_bucket).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("expires", "signature"), [("", ""), ("abc", "é"), ("-1", "0" * 64), ("1e400", "x" * 5000), ("٣", "٣")]
 )
@@ -166,16 +233,27 @@ def test_a_signature_that_is_none_is_refused(
     problem(anonymous.get(f"/package/{package_id}/archive/package.zip", params=query), 403, "address-refused")
 
 
-def test_an_address_ends_with_its_package(admin: httpx.Client, uploader: Account) -> None:
+def test_an_address_ends_with_its_package(server: Server, admin: httpx.Client, uploader: Account) -> None:
     package_id = publish(uploader.client)
-    address = offer(uploader.client, package_id)["download_url"]
+    address = from_stream(server, uploader.client, package_id)
     assert fetch(address).status_code == 200
     assert admin.delete(f"/package/{package_id}").status_code == 200
     problem(fetch(address), 403, "address-refused")
+    if server.place is not None:
+        package_id = publish(uploader.client)
+        address = from_bucket(uploader.client, package_id)
+        assert fetch(address).status_code == 200
+        assert admin.delete(f"/package/{package_id}").status_code == 200
+        assert fetch(address).status_code == 404
 
 
-def test_ranges_join_to_the_whole(reader: Account, package_id: str) -> None:
-    address = offer(reader.client, package_id)["download_url"]
+def test_ranges_join_to_the_whole(stream: str, in_bucket: str | None) -> None:
+    join_to_the_whole(stream)
+    if in_bucket is not None:
+        join_to_the_whole(in_bucket)
+
+
+def join_to_the_whole(address: str) -> None:
     whole = fetch(address)
     size, tag = len(whole.content), whole.headers["etag"]
     assert whole.headers["accept-ranges"] == "bytes"
@@ -195,32 +273,40 @@ def test_ranges_join_to_the_whole(reader: Account, package_id: str) -> None:
     "asked",
     ["bytes=5-4", "bytes=a-b", "bytes", "chars=0-1", "bytes=0-1,3-4", "bytes=" + "0-1," * 10_000 + "2-3", "bytes=--1"],
 )
-def test_a_range_that_cannot_be_read_gives_all_or_a_refusal(reader: Account, package_id: str, asked: str) -> None:
-    address = offer(reader.client, package_id)["download_url"]
-    answer = fetch(address, Range=asked)
+def test_a_range_that_cannot_be_read_gives_all_or_a_refusal(stream: str, asked: str) -> None:
+    answer = fetch(stream, Range=asked)
     if answer.status_code == 200:
         members(answer.content)
     else:
         assert answer.status_code in {416, 431}
 
 
-def test_a_range_beyond_the_end_is_refused_with_the_size(reader: Account, package_id: str) -> None:
-    address = offer(reader.client, package_id)["download_url"]
-    size = len(fetch(address).content)
+def test_a_range_beyond_the_end_is_refused_with_the_size(stream: str, in_bucket: str | None) -> None:
+    size = len(fetch(stream).content)
     for asked in (f"bytes={size}-", f"bytes={10**30}-{10**31}", "bytes=-0"):
-        answer = fetch(address, Range=asked)
+        answer = fetch(stream, Range=asked)
         problem(answer, 416)
         assert answer.headers["content-range"] == f"bytes */{size}"
+    if in_bucket is not None:
+        # Of the same files, so as long.
+        assert fetch(in_bucket, Range=f"bytes={size}-").status_code == 416
+        assert fetch(in_bucket, Range=f"bytes={size - 1}-").status_code == 206
 
 
-def test_a_client_that_has_the_zip_is_told_so_and_an_old_part_is_not_resumed(reader: Account, package_id: str) -> None:
-    address = offer(reader.client, package_id)["download_url"]
-    tag = fetch(address).headers["etag"]
+def test_a_client_that_has_the_zip_is_told_so_and_an_old_part_is_not_resumed(
+    stream: str, in_bucket: str | None
+) -> None:
+    tag = fetch(stream).headers["etag"]
     for given in (tag, f'"x", {tag}', f"W/{tag}", "*"):
-        answer = fetch(address, **{"If-None-Match": given})
+        answer = fetch(stream, **{"If-None-Match": given})
         assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", tag)
-    assert fetch(address, **{"If-None-Match": '"other"'}).status_code == 200
-    assert fetch(address, Range="bytes=0-9", **{"If-Range": '"other"'}).status_code == 200
+    assert fetch(stream, **{"If-None-Match": '"other"'}).status_code == 200
+    assert fetch(stream, Range="bytes=0-9", **{"If-Range": '"other"'}).status_code == 200
+    if in_bucket is not None:
+        tag = fetch(in_bucket).headers["etag"]
+        answer = fetch(in_bucket, **{"If-None-Match": tag})
+        assert (answer.status_code, answer.content) == (304, b"")
+        assert fetch(in_bucket, **{"If-None-Match": '"other"'}).status_code == 200
 
 
 def test_every_download_is_in_the_history_newest_first(
@@ -262,18 +348,29 @@ def test_uploaders_see_the_history_of_their_package_without_any_other_permission
 
 
 @pytest.mark.parametrize("name", ["plain", "owner/name"])
-def test_the_file_is_saved_under_the_packages_name(uploader: Account, reader: Account, name: str) -> None:
+def test_the_file_is_saved_under_the_packages_name(
+    server: Server, uploader: Account, reader: Account, name: str
+) -> None:
     name = name.replace("name", fresh("name")).replace("owner", fresh("owner"))
     package_id = publish(uploader.client, name, "1.0.0+b_1", files=_OF_EACH)
-    disposition = fetch(offer(reader.client, package_id)["download_url"]).headers["content-disposition"]
-    assert disposition == f'attachment; filename="{name.replace("/", "-")}-1.0.0+b_1-package.zip"'
+    expected = f'attachment; filename="{name.replace("/", "-")}-1.0.0+b_1-package.zip"'
+    if server.place is not None:
+        assert fetch(from_bucket(reader.client, package_id)).headers["content-disposition"] == expected
+    assert fetch(from_stream(server, reader.client, package_id)).headers["content-disposition"] == expected
 
 
 def test_an_address_ends_when_its_time_is_up_and_names_the_public_host(strict: Server) -> None:
     with client_of(strict, sign_in(strict, "admin", ADMIN_PASSWORD)) as client:
-        body = offer(client, publish(client))
-        assert body["expires_in_seconds"] == 4
-        address = str(body["download_url"])
+        package_id = publish(client)
+        assert offer(client, package_id)["expires_in_seconds"] == 4
+        if strict.place is not None:
+            assert strict.way is not None
+            address = from_bucket(client, package_id)
+            # As the server knows the bucket: its public address is not that of its store.
+            assert address.startswith(f"{strict.way.url}/{strict.place.url.removeprefix('s3://')}/")
+            assert fetch(address).status_code == 200
+            eventually(lambda: fetch(address).status_code == 403)
+        address = from_stream(strict, client, package_id)
         assert address.startswith("https://models.example/package/")
         local = address.replace("https://models.example", strict.url)
         assert fetch(local).status_code == 200
@@ -290,7 +387,10 @@ def test_a_big_file_comes_whole_and_in_order(uploader: Account, reader: Account)
 
 def test_the_head_alone_is_that_of_the_whole(server: Server, uploader: Account, reader: Account) -> None:
     package_id = publish(uploader.client, files=_OF_EACH)
-    address = str(offer(reader.client, package_id)["download_url"])
+    if server.place is not None:
+        # What is signed is the way to get it, and nothing else.
+        assert httpx.head(from_bucket(reader.client, package_id)).status_code == 403
+    address = from_stream(server, reader.client, package_id)
     whole, head = fetch(address), httpx.head(address)
     assert (head.status_code, head.content) == (200, b"")
     for name in ("content-length", "etag", "accept-ranges", "content-disposition", "content-type"):

@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import ADMIN_PASSWORD, Server, eventually
 from tests.doors.rest import Account, client_of, problem, sign_in
+from tests.kept import store_away
 
 
 def test_a_well_registry_says_so_to_anybody(anonymous: httpx.Client) -> None:
@@ -61,17 +62,12 @@ def test_a_flag_that_is_none_is_refused(anonymous: httpx.Client, query: str) -> 
 
 
 def test_a_store_that_is_away_degrades_the_registry(strict: Server) -> None:
-    staging = strict.data_dir / "store" / "staging"
-    aside = staging.with_name("aside")
     with client_of(strict) as client:
-        staging.rename(aside)
-        try:
+        with store_away(strict):
             answer = client.get("/health")
             assert answer.status_code == 200
             assert answer.json()["status"] == "degraded"
             assert answer.json()["components"] == {"database": "healthy", "s3": "unhealthy"}
-        finally:
-            aside.rename(staging)
         assert client.get("/health").json()["status"] == "healthy"
 
 

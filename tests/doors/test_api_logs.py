@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.conftest import Server, eventually
-from tests.doors.rest import Account, client_of, fresh, problem, publish
+from tests.doors.rest import Account, client_of, fresh, from_bucket, from_stream, problem, publish
 
 _KEYS = {"timestamp", "level", "endpoint", "method", "status_code", "error", "request_id", "username", "duration_ms"}
 
@@ -116,14 +116,22 @@ def test_no_secret_is_in_the_log(server: Server, admin: httpx.Client, uploader: 
     password = fresh("hunter")
     with client_of(server) as client:
         client.post("/authenticate", json={"username": uploader.username, "password": password})
-    offered = uploader.client.get(f"/package/{publish(uploader.client)}").json()["download_url"]
-    fetched = httpx.get(offered, verify=False)
+    package_id = publish(uploader.client)
+    secrets = [password, uploader.token, server.admin_token]
+    if server.place is not None:
+        secrets += [
+            from_bucket(uploader.client, package_id).split("Signature=")[1],
+            server.place.server.secret_access_key,
+        ]
+    address = from_stream(server, uploader.client, package_id)
+    secrets.append(address.split("signature=")[1])
+    fetched = httpx.get(address, verify=False)
     logged(admin, fetched.headers["x-request-id"])
     text = admin.get("/logs?limit=1000").text
-    for secret in (password, uploader.token, offered.split("signature=")[1], server.admin_token):
+    for secret in secrets:
         assert secret not in text
     on_disk = (server.data_dir.parent / f"{server.data_dir.name}.log").read_text()
-    for secret in (password, uploader.token, offered.split("signature=")[1], server.admin_token):
+    for secret in secrets:
         assert secret not in on_disk
 
 

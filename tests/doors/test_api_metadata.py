@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.conftest import Server, eventually
-from tests.doors.rest import Account, fresh, post_package, problem, publish, sha256, small_model, sql
+from tests.doors.rest import Account, fresh, post_package, problem, sha256, small_model, sql
 from weighhouse.rules.metrics.net import WEIGHTS
 
 
@@ -63,7 +63,7 @@ def test_every_metric_has_its_score_and_its_evidence(weighed: dict[str, object])
 
 def test_every_file_is_listed_with_its_digest(uploader: Account) -> None:
     files = {f"data/{number:03}.txt": fresh() for number in range(7)} | small_model()
-    package_id = publish(uploader.client, files=files)
+    package_id = post_package(uploader.client, fresh(), files=files).json()["package_id"]
     expected = {path: sha256(text if isinstance(text, bytes) else text.encode()) for path, text in files.items()}
     seen: list[dict[str, object]] = []
     address: str | None = f"/package/{package_id}/files?limit=4"
@@ -207,8 +207,23 @@ def test_an_admin_releases_a_package_with_a_reason(
     problem(admin.post(f"/package/{uuid4()}/release", json={"reason": "?"}), 404, "package-not-found")
 
 
-def test_a_signed_address_ends_when_the_package_turns_unsafe(server: Server, uploader: Account) -> None:
-    package_id = publish(uploader.client)
-    address = uploader.client.get(f"/package/{package_id}").json()["download_url"]
-    sql(server, "UPDATE packages SET verdict = 'unsafe' WHERE id = %s", package_id)
-    problem(uploader.client.get(address), 403, "address-refused")
+def test_a_signed_address_ends_when_the_package_turns_unsafe(
+    server: Server, uploader: Account, reader: Account, request: pytest.FixtureRequest
+) -> None:
+    package_id = post_package(uploader.client, fresh(), files=small_model()).json()["package_id"]
+    address = str(reader.client.get(f"/package/{package_id}").json()["download_url"])
+    url = httpx.URL(server.url).join(address)
+    assert httpx.get(url).status_code == 200
+    # As a newer scanner would say.
+    worse = (
+        "UPDATE blob_scans SET verdict = 'unsafe' WHERE sha256 IN "
+        "(SELECT sha256 FROM files WHERE package_id = %s AND path = 'model.bin')"
+    )
+    sql(server, worse, package_id)
+    assert uploader.client.post(f"/package/{package_id}/evaluate").status_code == 202
+    is_in_bucket = request.config.getoption("--store") == "s3"
+    assert is_in_bucket == (not str(url).startswith(server.url))
+    eventually(lambda: httpx.get(url).status_code == (404 if is_in_bucket else 403))
+    problem(reader.client.get(f"/package/{package_id}"), 404, "package-not-found")
+    if not is_in_bucket:
+        problem(httpx.get(url), 403, "address-refused")

@@ -4,6 +4,7 @@ import httpx
 
 from tests.conftest import Server, eventually
 from tests.doors.rest import client_of, problem, sql
+from tests.kept import store_away
 
 
 def test_a_process_that_lives_says_so_and_one_that_is_ready_too(anonymous: httpx.Client) -> None:
@@ -42,15 +43,10 @@ def test_probes_take_no_call_and_stand_in_no_figure_or_log(admin: httpx.Client) 
 
 
 def test_without_its_store_the_server_lives_and_is_not_ready(strict: Server) -> None:
-    staging = strict.data_dir / "store" / "staging"
-    aside = staging.with_name("aside")
     with client_of(strict) as client:
-        staging.rename(aside)
-        try:
+        with store_away(strict):
             problem(client.get("/readyz"), 503, "store-away")
             assert client.get("/healthz").status_code == 200
-        finally:
-            aside.rename(staging)
         assert client.get("/readyz").status_code == 200
 
 

@@ -1,15 +1,22 @@
 """DELETE /reset, on servers that may be reset."""
 
-from pathlib import Path
-
 import httpx
 
 from tests.conftest import ADMIN_PASSWORD, Server, eventually
-from tests.doors.rest import PASSWORD, Account, client_of, fresh, post_package, problem, publish, register, sign_in
-
-
-def blobs(server: Server) -> list[Path]:
-    return [path for path in (server.data_dir / "store" / "blobs").rglob("*") if path.is_file()]
+from tests.doors.rest import (
+    PASSWORD,
+    Account,
+    client_of,
+    fresh,
+    from_bucket,
+    from_stream,
+    post_package,
+    problem,
+    publish,
+    register,
+    sign_in,
+)
+from tests.kept import blobs, composed
 
 
 def test_a_reset_leaves_the_first_start_and_the_callers_token(expendable: Server) -> None:
@@ -18,7 +25,8 @@ def test_a_reset_leaves_the_first_start_and_the_callers_token(expendable: Server
     with client_of(expendable, token) as admin, someone.client as client:
         name = fresh()
         package_id = publish(client, name)
-        address = client.get(f"/package/{package_id}").json()["download_url"]
+        in_bucket = from_bucket(client, package_id) if expendable.place else None
+        address = from_stream(expendable, client, package_id)
         assert client.put(f"/package/{package_id}/rate", json={"score": 5}).status_code == 200
         problem(client.delete("/reset"), 403, "permission-missing")
         assert client.get(f"/package/{package_id}/metadata").status_code == 200
@@ -36,6 +44,9 @@ def test_a_reset_leaves_the_first_start_and_the_callers_token(expendable: Server
         problem(admin.post("/authenticate", json=credentials), 401, "login-refused")
         assert sign_in(expendable, "admin", ADMIN_PASSWORD)
         eventually(lambda: not blobs(expendable))
+        eventually(lambda: not composed(expendable))
+        if in_bucket is not None:
+            assert httpx.get(in_bucket).status_code == 404
         # Name and version are free again, for anybody.
         assert post_package(admin, name).status_code == 201
         assert [admin.delete("/reset").status_code for _ in range(2)] == [200, 200]

@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import Server, eventually
 from tests.doors.rest import CARD, Account, Wire, fresh, post_package, problem, publish, sha256, small_model
+from tests.kept import composed, staged
 from tests.make import zip_of
 
 
@@ -18,7 +19,7 @@ def nothing_of(client: httpx.Client, name: str) -> bool:
     return bool(found["total"] == 0 and found["packages"] == [])
 
 
-def test_an_upload_answers_with_the_score_and_everything_that_was_asked_for(uploader: Account) -> None:
+def test_an_upload_answers_with_the_score_and_everything_that_was_asked_for(server: Server, uploader: Account) -> None:
     name = fresh()
     answer = post_package(
         uploader.client, name, fields={"description": "Words", "model_url": "https://huggingface.co/acme/model"}
@@ -27,7 +28,11 @@ def test_an_upload_answers_with_the_score_and_everything_that_was_asked_for(uplo
     body = answer.json()
     assert body.keys() == {"package_id", "name", "version", "s3_path", "net_score", "message", "status", "warnings"}
     assert (body["name"], body["version"], body["status"]) == (name, "1.0.0", "evaluated")
-    assert body["s3_path"] == f"local:///{name}/1.0.0/package.zip"
+    if server.place is None:
+        assert body["s3_path"] == f"local:///{name}/1.0.0/package.zip"
+    else:
+        assert body["s3_path"] == f"{server.place.url}/{name}/1.0.0/package.zip"
+        eventually(lambda: f"{name}/1.0.0/package.zip" in composed(server))
     assert body["message"] == "Package uploaded and evaluated successfully"
     assert UUID(body["package_id"]).version == 7
     assert answer.headers["location"] == f"/package/{body['package_id']}/metadata"
@@ -298,7 +303,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(server: Server, uploader: Acco
     with Wire(server) as wire:
         wire.head("POST /package", *upload_head(uploader.token, f"Content-Length: {len(body)}"))
         wire.send(body[: int(len(body) * share)])
-    eventually(lambda: not list((server.data_dir / "store" / "staging").iterdir()))
+    eventually(lambda: not staged(server))
     assert nothing_of(uploader.client, name)
 
 

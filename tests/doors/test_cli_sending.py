@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,11 +19,12 @@ from click.testing import CliRunner, Result
 
 from tests.conftest import eventually
 from tests.counting_proxy import Traffic, counted
-from tests.doors.range_server import RangeServer, serving
+from tests.doors.range_server import Fault, RangeServer, serving
 from tests.doors.rest import Account, fresh
+from weighhouse.doors.cli import sending
 from weighhouse.doors.cli.client import Refused, Server
 from weighhouse.doors.cli.packing import list_members
-from weighhouse.doors.cli.sending import measure, send_files
+from weighhouse.doors.cli.sending import Measured, measure, send_files
 from weighhouse.doors.cli.upload import upload
 
 Upload = Callable[..., Result]
@@ -116,6 +118,33 @@ def test_a_client_that_is_killed_goes_on_where_it_was(
     assert traffic.sent_bytes - before < 42_000_000 - 20_000_000 + len(whole) + 500_000
 
 
+def test_ctrl_c_ends_it_at_once_and_the_same_command_goes_on(
+    uploader: Account, traffic: Traffic, folder: Path, tmp_path: Path
+) -> None:
+    whole = b"".join(path.read_bytes() for path in (folder / "weights").iterdir())
+    for number in range(6):
+        (folder / f"large{number}.bin").write_bytes(whole + bytes([number]))
+    command = [sys.executable, "-P", "-m", "weighhouse", "upload", str(folder), "--version", "1.0.0", "--no-wait"]
+    where = ["--parallel", "2", "--server", traffic.url, "--token", uploader.token]
+    environment = os.environ | {"XDG_CONFIG_HOME": str(tmp_path / "none")}
+    stopped = subprocess.Popen(command + where, env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        eventually(lambda: traffic.sent_bytes > 20_000_000, 60)
+        stopped.send_signal(signal.SIGINT)
+        _, told = stopped.communicate(timeout=30)
+    finally:
+        stopped.kill()
+        stopped.communicate()
+    assert stopped.returncode == 130
+    assert "Interrupted. What has arrived stays for a day" in told
+    assert "Traceback" not in told
+    before = traffic.sent_bytes
+    done = subprocess.run(command + where, env=environment, capture_output=True, text=True, check=True, timeout=120)
+    assert re.search(r"\d+ of 27 files are sent", done.stderr), done.stderr
+    # Of 42 MB; what was on its way, at most one file a connection, is sent again.
+    assert traffic.sent_bytes - before < 42_000_000 - 20_000_000 + 2 * len(whole) + 500_000
+
+
 @pytest.fixture
 def peer() -> Iterator[RangeServer]:
     with serving(b"{}") as server:
@@ -167,6 +196,143 @@ def test_a_server_that_wants_the_same_again_and_again_is_left(client: Server, pe
     peer.faults = ["ok", "ok", 409, "ok", "ok", 409, "ok", "ok", 409, "ok", "ok", 409]
     with pytest.raises(Refused, match="does not take the files"):
         send_files(client, files, {"name": "m"}, label="", parallel=2, respond_async=True)
+
+
+INCOMPLETE = (409, json.dumps({"type": "/problems/upload-incomplete", "status": 409, "detail": "1 file"}).encode())
+
+
+def refusal(code: str, message: str) -> tuple[int, bytes]:
+    """What a bucket answers."""
+    text = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message><Key>k</Key></Error>"
+    return 403, text.encode()
+
+
+@pytest.fixture
+def measured(peer: RangeServer, folder: Path) -> Sequence[Measured]:
+    """Files, of which the peer lacks four."""
+    files = measure(list_members(folder), 2)
+    missing = [
+        {
+            "sha256": file.sha256,
+            "size_bytes": file.member.size_bytes,
+            "parts": [
+                {
+                    "offset_bytes": 0,
+                    "size_bytes": file.member.size_bytes,
+                    "method": "PUT",
+                    "url": f"{peer.url}/{number}",
+                    "headers": {"Content-Length": str(file.member.size_bytes)},
+                }
+            ],
+        }
+        for number, file in enumerate(files[:4])
+    ]
+    peer.data = json.dumps({"upload_id": "7", "bytes_total": 6_000_000, "missing": missing}).encode()
+    return files
+
+
+def send(client: Server, files: Sequence[Measured]) -> None:
+    assert send_files(client, files, {"name": "m"}, label="", parallel=1, respond_async=True) is not None
+
+
+def paths(peer: RangeServer) -> list[str]:
+    """What was asked for, in order; of the questions of the upload their last part."""
+    return [path.rpartition("/")[2] for _, path, _ in peer.asked]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        refusal("AccessDenied", "Request has expired"),
+        refusal("AccessDenied", "Access Denied."),
+        refusal("ExpiredToken", "The provided token has expired."),
+        (403, b""),
+        (404, b""),
+        (403, b'{"detail": "This address has ended."}'),
+    ],
+    ids=["expired", "denied", "token", "no word", "gone", "registry"],
+)
+def test_after_an_address_that_has_ended_no_other_of_its_age_is_tried(
+    client: Server, peer: RangeServer, measured: Sequence[Measured], answer: tuple[int, bytes]
+) -> None:
+    peer.faults = ["ok", "ok", answer, INCOMPLETE]
+    send(client, measured)
+    assert paths(peer) == ["begin", "0", "1", "complete", "7", "0", "1", "2", "3", "complete"]
+
+
+def test_what_is_under_way_when_an_address_has_ended_is_sent_to_its_end(
+    client: Server, peer: RangeServer, measured: Sequence[Measured]
+) -> None:
+    both = threading.Barrier(2)
+
+    def refused() -> Fault:
+        both.wait(30)
+        return refusal("AccessDenied", "Request has expired")
+
+    def busy() -> Fault:
+        both.wait(30)
+        return 503
+
+    # Of the two that are sent at once one is refused; it is tried no more, and the other one is tried once again.
+    peer.faults = ["ok", refused, busy]
+    assert send_files(client, measured, {"name": "m"}, label="", parallel=2, respond_async=True) is not None
+    assert sorted(paths(peer)[1:3]) == ["0", "1"]
+    assert paths(peer)[3] in {"0", "1"}
+    assert paths(peer)[4:] == ["complete"]
+
+
+def test_a_bucket_that_refuses_for_another_reason_is_quoted(
+    client: Server, peer: RangeServer, measured: Sequence[Measured]
+) -> None:
+    peer.faults = ["ok", refusal("SignatureDoesNotMatch", "What you &quot;signed&quot; is not what came.")]
+    said = 'was refused: the store says SignatureDoesNotMatch: What you "signed" is not what came.'
+    with pytest.raises(Refused, match=re.escape(f"{measured[0].member.path} {said}")):
+        send(client, measured)
+    assert paths(peer) == ["begin", "0"]
+
+
+def test_a_bucket_that_denies_with_new_addresses_too_is_quoted(
+    client: Server, peer: RangeServer, measured: Sequence[Measured]
+) -> None:
+    denied = refusal("AccessDenied", "Not by the policy of this bucket")
+    peer.faults = ["ok", denied, INCOMPLETE, "ok", denied, INCOMPLETE, "ok", denied, INCOMPLETE, "ok"]
+    with pytest.raises(Refused, match="the store says AccessDenied: Not by the policy of this bucket"):
+        send(client, measured)
+    assert paths(peer) == ["begin", *["0", "complete", "7"] * 3]
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 429, "reset"])
+def test_a_store_that_is_busy_or_broken_is_tried_again(
+    client: Server, peer: RangeServer, measured: Sequence[Measured], status: int | str
+) -> None:
+    peer.faults = ["ok", status, status]
+    send(client, measured)
+    assert paths(peer) == ["begin", "0", "0", "0", "1", "2", "3", "complete"]
+    sent = [body for body, path in zip(peer.bodies, paths(peer), strict=True) if path == "0"]
+    assert sent[-1] == measured[0].member.source.read_bytes()
+
+
+def test_a_store_that_asks_for_patience_is_left_alone_for_so_long(
+    client: Server, peer: RangeServer, measured: Sequence[Measured]
+) -> None:
+    peer.faults, peer.headers = ["ok", 429], {"Retry-After": "3"}
+    began = time.monotonic()
+    send(client, measured)
+    # By itself it would wait for 0.75 seconds at most.
+    assert 3 <= time.monotonic() - began < 20
+    assert paths(peer) == ["begin", "0", "0", "1", "2", "3", "complete"]
+
+
+def test_a_store_that_stays_broken_is_told_with_its_own_words(
+    client: Server, peer: RangeServer, measured: Sequence[Measured], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "_ATTEMPTS", 2)
+    broken = (503, refusal("SlowDown", "Please reduce your request rate.")[1])
+    peer.faults = ["ok", broken, broken]
+    with pytest.raises(
+        Refused, match=r"could not be sent: the store says SlowDown: Please reduce .*same command again"
+    ):
+        send(client, measured)
 
 
 class _OnePartEach(HTTPServer):

@@ -75,6 +75,7 @@ def test_a_registry_that_is_lost_whole_comes_back_from_a_backup_made_while_uploa
         files = small_model()
         with ada.client:
             before = publish(ada.client, fresh(), files=files)
+            keys = ada.client.get("/.well-known/weighhouse-keys").json()
         with Uploading(lost) as uploading:
             eventually(lambda: len(uploading.published) > 2, seconds=60)
             first = run("backup", str(backups), "--data-dir", str(lost.data_dir))
@@ -91,6 +92,10 @@ def test_a_registry_that_is_lost_whole_comes_back_from_a_backup_made_while_uploa
     restored_dir = tmp_path / "restored"
     assert "blobs are back" in run("restore", str(backups), "--data-dir", str(restored_dir))
     assert "all is well" in run("verify", "--data-dir", str(restored_dir))
+    # The chain is that of the backup; what came after goes on from there.
+    (*_, summary) = sorted(backups.glob("[0-9]*/backup.json"))
+    head = json.loads(summary.read_text())["audit_head"]
+    assert "all is well" in run("audit", "verify", "--head", head, "--data-dir", str(restored_dir))
     back = start_server(restored_dir, WEIGHHOUSE_WORKERS="1")
     try:
         content = {path: text.encode() if isinstance(text, str) else text for path, text in files.items()}
@@ -98,6 +103,7 @@ def test_a_registry_that_is_lost_whole_comes_back_from_a_backup_made_while_uploa
         assert sql(back, "SELECT value FROM secrets WHERE name = 'signing'") == signing
         with client_of(back, ada.token) as client:
             assert client.get("/user/me").json()["username"] == ada.username
+            assert client.get("/.well-known/weighhouse-keys").json() == keys
         assert sign_in(back, ada.username)
         there = [str(row[0]) for row in sql(back, "SELECT id FROM packages")]
         # What was acknowledged before the last backup began is in it; of what followed, each is there whole or not at all.
@@ -105,6 +111,20 @@ def test_a_registry_that_is_lost_whole_comes_back_from_a_backup_made_while_uploa
         assert all(files_of(back, package_id) for package_id in there)
         acts = {row[0] for row in sql(back, "SELECT action FROM audit_log")}
         assert {"upload package", "make backup", "restore backup", "verify registry"} <= acts
+        eventually(lambda: not sql(back, "SELECT FROM audit_pending"), seconds=20)
+        said = run("audit", "verify", "--head", head, "--data-dir", str(restored_dir))
+        assert "all is well" in said
+        lines = run("audit", "export", "--data-dir", str(restored_dir)).splitlines()
+        assert f"{json.loads(lines[-1])['seq']} entries were looked at" in said
+        first = json.loads(lines[0])["id"]
+        for change in (
+            "ALTER TABLE audit_log DISABLE TRIGGER USER",
+            "UPDATE audit_log SET actor = 'nobody at all' WHERE id = (SELECT entry_id FROM audit_seals WHERE seq = 1)",
+        ):
+            sql(back, change)
+        broken = json.loads(run("audit", "verify", "--json", "--data-dir", str(restored_dir), status=1))
+        assert broken["broken"]["seq"] == 1
+        assert first == str(sql(back, "SELECT entry_id FROM audit_seals WHERE seq = 1")[0][0])
     finally:
         stop_server(back)
 

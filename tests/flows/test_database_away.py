@@ -15,7 +15,7 @@ import httpx
 import pytest
 from sqlalchemy.engine import make_url
 
-from tests.conftest import ADMIN_PASSWORD, Server, eventually, new_database, start_server, stop_server
+from tests.conftest import ADMIN_PASSWORD, Server, eventually, new_database, new_place, server_at
 from tests.doors.rest import client_of, problem
 from tests.fault_proxy import Fault, FaultProxy
 
@@ -24,16 +24,17 @@ SOON_SECONDS = 25
 
 
 @pytest.fixture(scope="module")
-def network(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[FaultProxy, Server]]:
+def network(
+    request: pytest.FixtureRequest, postgres: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[FaultProxy, Server]]:
     """A network that can fail, and a server that reaches its database through it."""
     with new_database(postgres) as database, FaultProxy(str(make_url(database).query["host"]), 5432) as proxy:
         through = make_url(database).set(host="127.0.0.1", port=proxy.port, query={"sslmode": "disable"})
         url = through.render_as_string(hide_password=False)
         folder = tmp_path_factory.mktemp("away") / "data"
-        server = start_server(folder, WEIGHHOUSE_DATABASE_URL=url, WEIGHHOUSE_WORKERS="1")
-        yield proxy, server
-        proxy.set()
-        stop_server(server)
+        with server_at(new_place(request), folder, WEIGHHOUSE_DATABASE_URL=url, WEIGHHOUSE_WORKERS="1") as server:
+            yield proxy, server
+            proxy.set()
 
 
 @pytest.fixture

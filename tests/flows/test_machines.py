@@ -23,7 +23,7 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from tests.conftest import Server, eventually, new_environment, start_server, stop_server
+from tests.conftest import Server, eventually, new_place, start_server, stop_server
 from tests.doors.rest import PASSWORD, client_of, fresh, post_package, problem, publish, register
 from tests.nginx import free_port, needs_nginx, nginx
 from weighhouse.store import embedded
@@ -77,7 +77,8 @@ class Site:
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("machines")
     running = embedded.start(folder / "database")
-    shared = new_environment(request) or {"WEIGHHOUSE_STORAGE_URL": f"file://{folder}/files"}
+    place = new_place(request)
+    shared = place.environment() if place else {"WEIGHHOUSE_STORAGE_URL": f"file://{folder}/files"}
     nobody = {"WEIGHHOUSE_HF_ENDPOINT": "http://127.0.0.1:9", "WEIGHHOUSE_GITHUB_API_URL": "http://127.0.0.1:9"}
     yield Site(folder, {"WEIGHHOUSE_DATABASE_URL": running.url, "WEIGHHOUSE_WORKERS": "1", **nobody, **shared})
     running.stop()

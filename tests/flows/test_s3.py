@@ -19,7 +19,7 @@ from botocore.config import Config
 
 from tests.conftest import ADMIN_PASSWORD, Place, Server, eventually, place_in, start_server, stop_server
 from tests.counting_proxy import Traffic, counted
-from tests.doors.rest import client_of, fresh, post_package, problem, publish, sql
+from tests.doors.rest import client_of, fresh, from_bucket, post_package, problem, publish, sql
 from tests.swift_server import SwiftServer
 
 MIB = 1024 * 1024
@@ -88,16 +88,6 @@ def offer(client: httpx.Client, package_id: str, query: str = "") -> dict[str, A
     assert answer.status_code == 200, answer.text
     body: dict[str, Any] = answer.json()
     return body
-
-
-def from_bucket(client: httpx.Client, package_id: str, query: str = "") -> str:
-    """An address in the bucket, as soon as the ZIP is there."""
-
-    def look() -> str | None:
-        address = str(offer(client, package_id, query)["download_url"])
-        return address if "X-Amz-Signature" in address else None
-
-    return str(eventually(look, 60))
 
 
 def fetch(address: str, **headers: str) -> httpx.Response:

@@ -1,5 +1,6 @@
 """A server that is told to stop: those in front of it hear of it first, and what is under way is finished."""
 
+import dataclasses
 import http.client
 import io
 import os
@@ -17,8 +18,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.conftest import Server, eventually, start_server
-from tests.doors.rest import client_of, fresh, problem, publish, sha256
+from tests.conftest import Server, eventually, new_place, start_server
+from tests.doors.rest import client_of, fresh, from_stream, problem, publish, sha256
 from tests.make import zip_of
 
 LARGE_BYTES = 24 * 1024 * 1024
@@ -27,8 +28,10 @@ LARGE_BYTES = 24 * 1024 * 1024
 @pytest.fixture
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
     """One that says for so many seconds that it is about to stop."""
-    running = start_server(tmp_path / "data", WEIGHHOUSE_WORKERS="2", WEIGHHOUSE_DRAIN_SECONDS=request.param)
-    yield running
+    place = new_place(request)
+    settings = {"WEIGHHOUSE_WORKERS": "2", "WEIGHHOUSE_DRAIN_SECONDS": request.param}
+    running = start_server(tmp_path / "data", **settings, **(place.environment() if place else {}))
+    yield dataclasses.replace(running, place=place)
     running.process.kill()
     running.process.wait()
     assert running.process.stdout is not None
@@ -72,7 +75,7 @@ def test_an_upload_and_a_download_under_way_are_finished(server: Server) -> None
     content = secrets.token_bytes(LARGE_BYTES)
     with client_of(server, server.admin_token) as client:
         package_id = publish(client, files={"README.md": "# Large", "model.bin": content})
-        address = client.get(f"/package/{package_id}").json()["download_url"]
+        address = from_stream(server, client, package_id)
     place = urlsplit(address)
     with closing(socket.create_connection((str(place.hostname), place.port or 80), timeout=60)) as download:
         # A small window, so that most of the file is still with the server.

@@ -16,7 +16,7 @@ import pytest
 from pydantic import SecretStr
 
 from tests.conftest import Place, Server, eventually, place_in, start_server, stop_server
-from tests.doors.rest import client_of, fresh, post_package, problem, publish, sql
+from tests.doors.rest import client_of, compose_nothing, fresh, post_package, problem, publish, sql
 from tests.fault_proxy import BROKEN, UNAVAILABLE, Fault, FaultProxy
 from tests.swift_server import SwiftServer
 from weighhouse.app import App
@@ -115,20 +115,6 @@ def members(content: bytes) -> Mapping[str, bytes]:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert archive.testzip() is None
         return {name: archive.read(name) for name in archive.namelist()}
-
-
-def streams(server: Server, package_id: str) -> None:
-    """Has a package's ZIP come from the registry's own stream, as where the bucket cannot compose."""
-
-    def has_failed() -> bool:
-        statement = (
-            "UPDATE zips SET state = 'failed', fault = 'of the test', size_bytes = NULL, etag = NULL, changed_at = now()"
-            " WHERE package_id = %s AND state = 'ready'"
-        )
-        sql(server, statement, package_id)
-        return sql(server, "SELECT state FROM zips WHERE package_id = %s", package_id) == [("failed",)]
-
-    eventually(has_failed, 60)
 
 
 @pytest.mark.parametrize("fault", OUTAGES.values(), ids=OUTAGES)
@@ -247,7 +233,7 @@ def test_an_upload_that_is_cut_off_from_its_store_in_the_middle_leaves_no_packag
     assert listed(client, name) == 0
     recover(client, way)
     package_id = publish(client, name, files=files)
-    streams(server, package_id)
+    compose_nothing(server, package_id)
     assert members(bytes_of(client, package_id)) == files
 
 
@@ -298,7 +284,7 @@ def test_a_stream_from_a_slow_store_that_hangs_up_now_and_then_is_whole(
 ) -> None:
     files = {"README.md": b"# A", "model.bin": secrets.token_bytes(12 * MIB)}
     package_id = publish(client, files=files)
-    streams(server, package_id)
+    compose_nothing(server, package_id)
     # Each piece of 4 MiB is cut once or twice, and taken up where it broke off.
     way.set(Fault(cut_after_bytes=MIB, times=5))
     assert members(bytes_of(client, package_id)) == files
@@ -312,7 +298,7 @@ def test_a_stream_whose_store_goes_away_breaks_off_and_is_never_taken_for_whole(
     # More than what is read ahead and what the connection holds.
     files = {"model.bin": secrets.token_bytes(MIB) * 48}
     package_id = publish(client, files=files)
-    streams(server, package_id)
+    compose_nothing(server, package_id)
     address = str(client.get(f"/package/{package_id}").json()["download_url"])
 
     def cut_off() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests import forge as forges
-from tests.conftest import Server, start_server, stop_server
+from tests.conftest import Server, new_place, server_at
 from tests.doors.rest import Account, publish, register
 from tests.flows.test_real_model import model, pytestmark  # noqa: F401 - a fixture, and what skips without the model
 from tests.forge import Forge, Pull, Reviewed
@@ -92,11 +92,12 @@ def sources(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[d
 
 
 @pytest.fixture(scope="module")
-def informed(sources: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def informed(
+    request: pytest.FixtureRequest, sources: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     """A server that reaches every source."""
-    running = start_server(tmp_path_factory.mktemp("informed") / "data", **sources)
-    yield running
-    stop_server(running)
+    with server_at(new_place(request), tmp_path_factory.mktemp("informed") / "data", **sources) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import dataclasses
 import shutil
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select
 
 from tests.registry.shelf import caller, publish
 from weighhouse.app import App
@@ -18,6 +18,13 @@ needs_sandbox = pytest.mark.skipif(_FAULT is not None, reason=f"needs a sandbox:
 
 _LOADS = "import pathlib\n\ndef load(model):\n    return pathlib.Path(model).read_bytes()\n\n"
 
+# What makes the scan say so.
+_JUDGED: dict[str, dict[str, str | bytes]] = {
+    "safe": {},
+    "suspicious": {"more.7z": b"7z\xbc\xaf\x27\x1c and so on"},
+    "unscanned": {"more.xyz": bytes(range(255, 1, -1))},
+}
+
 
 def weighed(registry: App, code: str, *, sandbox: str, verdict: str = "safe") -> MetricRow:
     """The metric of a package whose card shows this code."""
@@ -27,9 +34,8 @@ def weighed(registry: App, code: str, *, sandbox: str, verdict: str = "safe") ->
         "README.md": f"# Tiny\n\n```python\n{code}\n```\n",
         "weights/model.bin": b"weights",
     }
+    files |= _JUDGED[verdict]
     package_id = publish(app, caller(app, "ada"), "tiny", files=files)
-    with app.db.write() as tx:
-        tx.execute(text("UPDATE packages SET verdict = :verdict"), {"verdict": verdict})
     run_evaluation(app, package_id, 1)
     with app.db.read() as tx:
         rows = select(MetricRow).join(Evaluation, MetricRow.evaluation_id == Evaluation.id)

@@ -10,9 +10,10 @@ from tests.make import zip_of
 from tests.registry.shelf import admin, at_once, caller, publish, rows, upload
 from weighhouse.app import App
 from weighhouse.registry.accounts import TokenRefused, delete_user
+from weighhouse.registry.confusion import NameConfusing
 from weighhouse.registry.housekeeping import sweep
 from weighhouse.registry.packages import delete_package, describe_package
-from weighhouse.registry.record import NameConfusing, NameOwned, NamespaceOwned, VersionExists
+from weighhouse.registry.record import NameOwned, NamespaceOwned, VersionExists
 from weighhouse.registry.upload import Intake, UploadForm
 from weighhouse.rules.permissions import Permission, PermissionMissing
 from weighhouse.store.tables import AuditEntry, Blob, ConfusionAudit, PackageFile, TakenVersion
@@ -139,7 +140,7 @@ def test_a_look_alike_is_put_on_record_and_refused_where_the_operator_wants_it(r
     ada, bob, root = caller(registry, "ada"), caller(registry, "bob"), admin(registry)
     publish(registry, ada, "bert-base")
     assert [found.existing for found in upload(registry, bob, "bert_base").lookalikes] == ["bert-base"]
-    registry.settings.confusion_block = True
+    registry.settings.confusion_block = "medium"
     with pytest.raises(NameConfusing):
         upload(registry, bob, "bert.base")
     # One's own names may be alike.

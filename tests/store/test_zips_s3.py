@@ -2,12 +2,14 @@
 
 import hashlib
 import io
+import itertools
 import os
 import shutil
 import subprocess
+import threading
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -195,6 +197,78 @@ def test_a_file_that_is_gone_or_of_another_length_makes_no_zip(
         compose(zips, view)
     assert zips.etag(KEY) is None
     assert list(bucket.list_multipart()) == []
+
+
+class Hooked:
+    """A bucket that has something happen right before it copies a part; `before` gets that object's key."""
+
+    def __init__(self, bucket: S3, before: Callable[[str], None]) -> None:
+        self._bucket = bucket
+        self._before = before
+        self.copied = threading.Event()
+        """A part was copied."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._bucket, name)
+
+    def copy_part(self, key: str, upload_id: str, number: int, source: str, start: int, stop: int, **more: str) -> Any:
+        self._before(source)
+        part = self._bucket.copy_part(key, upload_id, number, source, start, stop, **more)
+        self.copied.set()
+        return part
+
+
+def test_a_file_that_is_replaced_before_it_is_copied_makes_no_zip(blobs: S3Blobs, bucket: S3) -> None:
+    view = keep(blobs, {"a.bin": os.urandom(11 * MIB)})
+    replaced: list[str] = []
+
+    def replace_it(source: str) -> None:
+        # Its ETag was looked up before the first part.
+        bucket.put(source, b"y" * 11 * MIB)
+        replaced.append(source)
+
+    hooked: Any = Hooked(bucket, replace_it)
+    zips = Zips(hooked, blobs)
+    with pytest.raises(StoreAway):
+        zips.compose(KEY, zips.begin(KEY), view, may_go_on=lambda: True)
+    assert replaced == [blob_key(view.files[0].sha256)]
+    assert not hooked.copied.is_set()
+    assert zips.etag(KEY) is None
+    assert list(bucket.list_multipart()) == []
+
+
+def test_a_store_that_goes_away_in_the_middle_is_told_and_another_try_succeeds(place: Place, tmp_path: Path) -> None:
+    parts = urlsplit(place.endpoint)
+    files = {f"{n}.bin": os.urandom(11 * MIB) for n in range(3)}
+    with closing(S3Blobs(place.open())) as blobs:
+        view = keep(blobs, files)
+    with (
+        FaultProxy(parts.hostname or "", parts.port or 0) as way,
+        closing(place.open(way.url)) as bucket,
+        closing(S3Blobs(place.open(way.url))) as blobs,
+    ):
+        turns = itertools.count()
+
+        def go_away(_: str) -> None:
+            if next(turns):
+                assert hooked.copied.wait(60)
+                way.set(Fault(is_refusing=True))
+
+        hooked: Any = Hooked(bucket, go_away)
+        zips = Zips(hooked, blobs)
+        upload_id = zips.begin(KEY)
+        with pytest.raises(StoreAway):
+            zips.compose(KEY, upload_id, view, may_go_on=lambda: True)
+    with closing(place.open()) as bucket, closing(S3Blobs(place.open())) as blobs:
+        zips = Zips(bucket, blobs)
+        assert zips.etag(KEY) is None
+        # It could not be aborted; the sweep does it.
+        assert list(zips.list_uploads(LATER)) == [(KEY, upload_id)]
+        zips.abort(KEY, upload_id)
+        zips.abort(KEY, upload_id)
+        assert list(zips.list_uploads(LATER)) == []
+        compose(zips, view)
+        check(bucket.get(KEY), files, tmp_path)
 
 
 def test_a_presigned_address_gives_the_zip_under_its_name(zips: Zips, blobs: S3Blobs) -> None:

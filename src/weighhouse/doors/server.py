@@ -21,11 +21,27 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from weighhouse.app import App
-from weighhouse.doors import problems
-from weighhouse.doors.api import accounts, direct, ingest, licenses, packages, probes, search, system, uploads
+from weighhouse.doors import problems, refusals
+from weighhouse.doors.api import (
+    accounts,
+    audit,
+    confusion,
+    direct,
+    ingest,
+    licenses,
+    packages,
+    probes,
+    provenance,
+    search,
+    system,
+    uploads,
+)
+from weighhouse.doors.api.body import BodyTooSlow, Pace
 from weighhouse.doors.caller import share_visit
+from weighhouse.registry.audit import Origin, acting_from
 from weighhouse.registry.monitor import Recorder
 from weighhouse.registry.monitor import Request as AnsweredRequest
+from weighhouse.registry.sealing import Sealer
 from weighhouse.rules.errors import Invalid, Malformed, RegistryError, TooLarge
 from weighhouse.rules.permissions import Caller
 
@@ -101,12 +117,15 @@ def make_app(registry: App) -> FastAPI:
     """The ASGI application of a registry."""
     boot_id = os.environ.get("WEIGHHOUSE_BOOT_ID")
     recorder = Recorder(registry, UUID(boot_id) if boot_id else None)
+    sealer = Sealer(registry)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         recorder.start()
+        sealer.start()
         yield
         await run_in_threadpool(recorder.stop)
+        await run_in_threadpool(sealer.stop)
         registry.close()
 
     api = FastAPI(
@@ -124,12 +143,15 @@ def make_app(registry: App) -> FastAPI:
     api.state.is_draining = False
     for router in (
         accounts.router,
+        confusion.router,
         search.router,
         uploads.router,
         direct.router,
         ingest.router,
         licenses.router,
         packages.router,
+        audit.router,
+        provenance.router,
         probes.router,
         system.router,
         system.pages,
@@ -137,6 +159,7 @@ def make_app(registry: App) -> FastAPI:
         _mount(api, router)
     api.mount("/static", StaticFiles(directory=system.STATIC), name="static")
     problems.install(api)
+    api.add_exception_handler(RegistryError, refusals.answer_refusal)
     api.add_middleware(Gate, registry=registry, recorder=recorder)
     if registry.settings.trusted_proxies:
         # Outermost, so that throttle, history and logs see the client's address and not the proxy's.
@@ -171,6 +194,10 @@ class Gate:
             # Routes know GET only. uvicorn keeps the scope as it was, and sends the head of the answer alone.
             scope = {**scope, "method": "GET", "state": {**scope.get("state", {}), "is_head": True}}
         visit = _Visit(scope, send, asked)
+        with acting_from(Origin((scope.get("client") or (None,))[0], visit.request_id)):
+            await self._answer(scope, receive, visit)
+
+    async def _answer(self, scope: Scope, receive: Receive, visit: "_Visit") -> None:
         try:
             refusal = _refusal(scope, self._hosts if scope["path"] not in probes.PATHS else None)
             if refusal is not None:
@@ -326,18 +353,27 @@ def _body_limit(scope: Scope) -> int | None:
 
 
 def _bounded(scope: Scope, receive: Receive) -> Receive:
-    """`receive`, which refuses a body beyond the limit also when no length was announced."""
+    """`receive`, which refuses a body beyond the limit also when no length was announced, and does not wait for it forever."""
     limit = _body_limit(scope)
     if limit is None:
         return receive
-    taken = 0
+    taken, pace, is_whole = 0, Pace(), False
 
     async def receive_bounded() -> Message:
-        nonlocal taken
-        message = await receive()
-        taken += len(message.get("body", b""))
+        nonlocal taken, is_whole
+        if is_whole:
+            # What comes now is that the client left, and it may take its time.
+            return await receive()
+        try:
+            message = await pace.wait(receive())
+            size = len(message.get("body", b""))
+            pace.count(size)
+        except TimeoutError:
+            raise BodyTooSlow from None
+        taken += size
         if taken > limit:
             raise BodyTooLarge(limit)
+        is_whole = not message.get("more_body", False)
         return message
 
     return receive_bounded

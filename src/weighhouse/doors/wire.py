@@ -17,7 +17,8 @@ ZERO_COPY = "http.response.zerocopysend"
 MAX_HEADER_BYTES = 16 * 1024
 STALLED_SECONDS = 60
 """How long a client may take no byte before the connection is closed."""
-FIRST_REQUEST_SECONDS = 30
+HEAD_SECONDS = 30
+"""How long a client may take for the head of a request, from its first byte; for the first one, from the connection on."""
 LINGER_BYTES = 1024 * 1024
 """How much of a body is still taken when its request was answered before."""
 LINGER_SECONDS = 2
@@ -38,11 +39,17 @@ class SendfileProtocol(HttpToolsProtocol):
     _hangs_up = False
     _lingers = False
     _lingering_bytes = 0
+    _clock: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn itself has it
         """Starts the clock for the first request: a connection that asks nothing is not kept."""
         super().connection_made(transport)
-        self.loop.call_later(FIRST_REQUEST_SECONDS, self._close_if_silent)
+        self._start_clock()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forgets the connection."""
+        self._stop_clock()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Takes what came, unless it goes on forever; after the last answer it is thrown away, up to a bound."""
@@ -57,6 +64,9 @@ class SendfileProtocol(HttpToolsProtocol):
         if self._open_bytes > MAX_HEADER_BYTES and not self._lingers and not self.transport.is_closing():
             self._is_too_long = True
             self.send_400_response("too many bytes without an end")
+        # Whatever came has ended the wait for another request; what is no whole head yet must not wait forever.
+        if self._clock is None and self._is_between_requests():
+            self._start_clock()
 
     def on_response_complete(self) -> None:
         """Goes on to the next request, unless this one was answered before all of it had come."""
@@ -84,6 +94,7 @@ class SendfileProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Starts the answer."""
         self._open_bytes = 0
+        self._stop_clock()
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -150,8 +161,20 @@ class SendfileProtocol(HttpToolsProtocol):
         self.transport.write_eof()
         self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
-    def _close_if_silent(self) -> None:
-        if self.cycle is None and not self.transport.is_closing():
+    def _is_between_requests(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _start_clock(self) -> None:
+        self._clock = self.loop.call_later(HEAD_SECONDS, self._close_if_unfinished)
+
+    def _stop_clock(self) -> None:
+        if self._clock is not None:
+            self._clock.cancel()
+            self._clock = None
+
+    def _close_if_unfinished(self) -> None:
+        self._clock = None
+        if self._is_between_requests() and not self.transport.is_closing():
             self.transport.close()
 
 

@@ -18,6 +18,7 @@ from weighhouse.registry.evaluate import fail_evaluation, run_evaluation
 from weighhouse.registry.housekeeping import sweep, sweep_idle
 from weighhouse.registry.ingests import IngestHalted, fail_ingest, run_ingest, take_up_lost
 from weighhouse.registry.outages import run_look
+from weighhouse.registry.scans import rescan
 from weighhouse.registry.zips import compose_zip, fail_zip, sweep_zips
 from weighhouse.store import jobs
 from weighhouse.store.database import libpq_url
@@ -54,6 +55,7 @@ async def _serve(queue: procrastinate.App, concurrency: int, ending: threading.E
             asyncio.create_task(_work(queue, jobs.USUAL, concurrency)),
             asyncio.create_task(_work(queue, jobs.TRANSFERS, TRANSFERS_AT_ONCE)),
             asyncio.create_task(_work(queue, jobs.ZIPS, ZIPS_AT_ONCE)),
+            asyncio.create_task(_work(queue, jobs.SCANS, 1)),
         ]
 
         def end() -> None:
@@ -83,7 +85,7 @@ async def _work(queue: procrastinate.App, name: str, concurrency: int) -> None:
         update_heartbeat_interval=5.0,
         stalled_worker_timeout=float(STALLED_SECONDS),
         shutdown_graceful_timeout=20.0,
-        # Those of a worker of the library are its own; here three hear the same signal.
+        # Those of a worker of the library are its own; here four hear the same signal.
         install_signal_handlers=False,
     )
 
@@ -101,8 +103,8 @@ class _Patience(BaseRetryStrategy):
 
 
 def _queue(app: App, ending: threading.Event) -> procrastinate.App:
-    # Each of the three workers keeps a connection to listen on.
-    queue = procrastinate.App(connector=PsycopgConnector(conninfo=libpq_url(app.db.url), min_size=1, max_size=6))
+    # Each of the four workers keeps a connection to listen on.
+    queue = procrastinate.App(connector=PsycopgConnector(conninfo=libpq_url(app.db.url), min_size=1, max_size=8))
     retry = RetryStrategy(max_attempts=ATTEMPTS, exponential_wait=4)
 
     @queue.task(name=jobs.EVALUATE, pass_context=True, retry=retry)
@@ -150,6 +152,14 @@ def _queue(app: App, ending: threading.Event) -> procrastinate.App:
         _log.info("nightly sweep of %d", timestamp)
         sweep(app)
         take_up_lost(app)
+
+    # Half of each minute at most: what is uploaded now does not wait for what was.
+    @queue.periodic(cron="* * * * *")
+    @queue.task(name=jobs.RESCAN, queue=jobs.SCANS, queueing_lock=jobs.RESCAN)
+    def scan_again(timestamp: int) -> None:
+        """Gives packages the verdict of the newest scanner, and those one that have none."""
+        if done := rescan(app):
+            _log.info("scanned %d packages again", done)
 
     # The sixth field is seconds.
     @queue.periodic(cron="* * * * * */10")

@@ -12,7 +12,7 @@ from sqlalchemy import delete, exc, func, select, text, update
 from sqlalchemy.orm import Session
 
 from weighhouse.app import App
-from weighhouse.registry.audit import record
+from weighhouse.registry.audit import record, record_refusal, record_sign_in
 from weighhouse.registry.paging import Page, page_of
 from weighhouse.registry.throttle import Throttle
 from weighhouse.rules.errors import Conflict, Denied, Exhausted, NotFound, Unauthenticated
@@ -153,10 +153,14 @@ def authenticate(app: App, username: str, password: str, *, address: str) -> Giv
     if user is None or not matches:
         with app.db.write() as tx:
             throttle.count(tx)
+            # Not the name that came, where nobody has it: people type their password into that field.
+            record_refusal(tx, None, "sign in", f"user {user.username}" if user else "an unknown user")
         raise LoginRefused
     with app.db.write() as tx:
         throttle.forget(tx)
-        return _give_token(tx, user.id, app.settings)
+        given = _give_token(tx, user.id, app.settings)
+        record_sign_in(tx, user.id, user.username)
+        return given
 
 
 def _give_token(tx: Session, user_id: UUID, settings: Settings) -> GivenToken:
@@ -185,8 +189,11 @@ def revoke_token(tx: Session, caller: Caller, token_id: UUID) -> None:
     where = [Token.id == token_id, Token.revoked_at.is_(None)]
     if not caller.is_admin:
         where.append(Token.user_id == caller.user_id)
-    if tx.scalar(update(Token).where(*where).values(revoked_at=func.now()).returning(Token.id)) is None:
+    owner_id = tx.scalar(update(Token).where(*where).values(revoked_at=func.now()).returning(Token.user_id))
+    if owner_id is None:
         raise TokenNotFound(token_id)
+    owner = tx.scalar(select(User.username).where(User.id == owner_id))
+    record(tx, caller, "revoke token", f"user {owner}", token_id=str(token_id))
 
 
 def list_tokens(tx: Session, caller: Caller, user_id: UUID) -> Sequence[Token]:
@@ -363,9 +370,11 @@ def ensure_admin(app: App) -> None:
         if user is None:
             name = check_username(app.settings.admin_username)
             tx.add(_new_user(name, password_hash, frozenset(Permission), is_default=True))
+            record(tx, None, "register user", f"user {name}", permissions=sorted(Permission))
         elif given is not None:
             user.password_hash = password_hash
             tx.execute(update(Token).where(Token.user_id == user.id).values(revoked_at=func.now()))
+            record(tx, None, "set password", f"user {user.username}")
 
 
 def first_password_hash(settings: Settings) -> str:

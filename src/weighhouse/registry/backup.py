@@ -43,6 +43,7 @@ SELECT encode(sha256, 'hex'), size_bytes, crc32 FROM direct_upload_files JOIN di
     WHERE crc32 IS NOT NULL AND expires_at > now()
 ORDER BY 1
 """
+_HEAD = "SELECT seq || ':' || encode(sha256, 'hex') FROM audit_seals ORDER BY seq DESC LIMIT 1"
 
 
 @dataclass
@@ -83,7 +84,7 @@ def make_backup(
     """
     with unfinished(folder) as fresh, app.db.alone() as connection, blobs_held(connection):
         made_at = datetime.now(UTC)
-        revision, blobs, blobs_bytes = _keep_database(app, connection, fresh)
+        revision, head, blobs, blobs_bytes = _keep_database(app, connection, fresh)
         copied = _keep_blobs(app, fresh, moved) if with_blobs else _Copied(0, 0, [])
         # Had this connection broken, a sweep could have taken what was to be copied.
         connection.execute("SELECT 1")
@@ -97,6 +98,7 @@ def make_backup(
             blobs_bytes=blobs_bytes,
             has_blobs=with_blobs,
             lacking=copied.lacking,
+            audit_head=head,
         )
         with _new_file(fresh / SUMMARY) as write:
             write(summary.model_dump_json(indent=2).encode() + b"\n")
@@ -106,9 +108,9 @@ def make_backup(
     return Made(backup, copied.new_blobs, copied.new_bytes)
 
 
-def _keep_database(app: App, connection: psycopg.Connection[Any], fresh: Path) -> tuple[str, int, int]:
-    """Writes database and list of blobs as of one instant; returns the schema's revision, and how many blobs of how
-    many bytes there are."""
+def _keep_database(app: App, connection: psycopg.Connection[Any], fresh: Path) -> tuple[str, str | None, int, int]:
+    """Writes database and list of blobs as of one instant; returns the schema's revision, the head of the audit trail,
+    and how many blobs of how many bytes there are."""
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         # Before the snapshot: what a reset empties is empty for older snapshots, too. This is the first that it locks.
@@ -116,10 +118,11 @@ def _keep_database(app: App, connection: psycopg.Connection[Any], fresh: Path) -
         row = connection.execute("SELECT pg_export_snapshot(), version_num FROM alembic_version").fetchone()
         assert row is not None
         snapshot, revision = row
+        head = connection.execute(_HEAD).fetchone()
         blobs, blobs_bytes = _keep_contents(connection, fresh / CONTENTS)
         os.close(os.open(fresh / DATABASE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         dump(app.db.url, fresh / DATABASE, snapshot=snapshot)
-    return revision, blobs, blobs_bytes
+    return revision, head[0] if head is not None else None, blobs, blobs_bytes
 
 
 def _keep_contents(connection: psycopg.Connection[Any], file: Path) -> tuple[int, int]:

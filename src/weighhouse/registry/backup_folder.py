@@ -59,6 +59,8 @@ class Summary(BaseModel):
     """Whether the blobs are kept beside it; those of a bucket may be kept otherwise."""
     lacking: list[str]
     """SHA-256 of blobs that were lost or damaged before the backup was made."""
+    audit_head: str | None = None
+    """The head of the audit trail, as `audit verify --head` takes it; `None` while nothing was sealed."""
 
 
 class Backup(NamedTuple):

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from weighhouse.app import App
 from weighhouse.registry.accounts import TokenRefused
+from weighhouse.registry.audit import record
 from weighhouse.registry.direct_routes import Content, give_up, lacking, routed, settle
 from weighhouse.registry.housekeeping import forget_unrecorded
 from weighhouse.registry.record import Recorded, VersionExists, record_package, require_publishable
@@ -168,6 +169,9 @@ def abort_upload(app: App, caller: Caller, upload_id: UUID) -> None:
             .where(~exists().where(Blob.sha256 == DirectUploadFile.sha256))
         ).all()
         tickets = [content.ticket for content in lacking(tx, row.id) if content.ticket]
+        record(
+            tx, caller, "abort upload", f"upload {row.id}", name=row.form.get("name"), version=row.form.get("version")
+        )
         tx.execute(delete(DirectUpload).where(DirectUpload.id == row.id))
     give_up(app, tickets)
     forget_unrecorded(app, arrived)

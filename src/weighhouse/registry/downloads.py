@@ -13,6 +13,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from weighhouse.app import App
+from weighhouse.registry.audit import record
 from weighhouse.registry.paging import Page, page_of
 from weighhouse.registry.visible import find_package, is_quarantined, still_there
 from weighhouse.registry.zips import Whereabouts, download_name, locate_zip, request_zip, zip_view
@@ -118,6 +119,8 @@ def offer_download(
             agent=agent[:_AGENT_CHARACTERS] if agent else None,
         )
         tx.add(download)
+        subject = f"package {package.name} {package.version}"
+        record(tx, caller, "download package", subject, package_id=package_id, components=download.components)
         tx.execute(
             update(DownloadCount)
             .where(DownloadCount.package_id == package_id)
@@ -218,7 +221,7 @@ def _require_released(tx: Session, package: Package) -> None:
     if not is_quarantined(package):
         return
     unsafe = select(PackageFile.path, PackageFile.reasons).where(
-        PackageFile.package_id == package.id, PackageFile.verdict == "unsafe"
+        PackageFile.package_id == package.id, PackageFile.verdict == package.verdict
     )
     raise Quarantined(package.id, [f"{path}: {reason}" for path, reasons in tx.execute(unsafe) for reason in reasons])
 

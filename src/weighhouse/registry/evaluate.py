@@ -17,8 +17,10 @@ from weighhouse.app import App
 from weighhouse.registry.audit import record
 from weighhouse.registry.evidence import find_subject, open_evidence
 from weighhouse.registry.paging import Page, page_of
+from weighhouse.registry.scans import require_not_refused, scan_package
+from weighhouse.registry.signatures import Kept, check_again
 from weighhouse.registry.subject import Subject
-from weighhouse.registry.visible import find_package
+from weighhouse.registry.visible import find_package, is_listed
 from weighhouse.rules.changes import Judged, MetricChange, changes
 from weighhouse.rules.errors import NotFound
 from weighhouse.rules.evidence import Source
@@ -28,6 +30,7 @@ from weighhouse.rules.metrics.weigh import VERSIONS
 from weighhouse.rules.permissions import Caller, Permission
 from weighhouse.sources.measure import Timed, measure_all, milliseconds_since
 from weighhouse.store import jobs
+from weighhouse.store.blobs import BlobMissing
 from weighhouse.store.tables import Evaluation, LineageEdge, MetricRow, Package
 
 _log = logging.getLogger(__name__)
@@ -40,6 +43,7 @@ class EvaluationState:
     status: str
     net_score: float | None
     verdict: str
+    is_quarantined: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ def request_evaluation(tx: Session, caller: Caller, package_id: UUID) -> int:
     caller.require(Permission.UPLOAD)
     package = find_package(tx, caller, package_id, lock=True)
     tx.execute(update(Package).where(Package.id == package_id).values(status="evaluating"))
-    record(tx, caller, "evaluate package", f"package {package.name} {package.version}")
+    record(tx, caller, "evaluate package", f"package {package.name} {package.version}", package_id=package_id)
     return jobs.enqueue(tx, jobs.EVALUATE, lock=str(package_id), package_id=str(package_id))
 
 
@@ -89,13 +93,15 @@ def evaluation_state(tx: Session, package_id: UUID) -> EvaluationState:
     """How far the evaluation of a package is.
 
     Raises:
+        PackageRefused: The scan kept it out.
         NotFound: The package is gone.
     """
-    query = select(Package.status, Package.net_score, Package.verdict).where(Package.id == package_id)
+    query = select(Package.status, Package.net_score, Package.verdict, is_listed()).where(Package.id == package_id)
     row = tx.execute(query).one_or_none()
     if row is None:
+        require_not_refused(tx, package_id)
         raise NotFound("The package was deleted meanwhile.")
-    return EvaluationState(row.status, row.net_score, row.verdict)
+    return EvaluationState(row.status, row.net_score, row.verdict, is_quarantined=not row[3])
 
 
 def list_evaluations(
@@ -150,7 +156,7 @@ def _judged(tx: Session, evaluation_ids: Sequence[UUID]) -> Mapping[UUID, Mappin
 def run_evaluation(
     app: App, package_id: UUID, job_id: int, *, also: Callable[[Session, Weighing], None] | None = None
 ) -> None:
-    """Weighs a package and records the result; a job that runs twice records once, one whose package is gone nothing.
+    """Scans and weighs a package and records the result; a job that runs twice records once, one whose package is gone nothing.
 
     Args:
         also: Writes what becomes true together with the result.
@@ -158,15 +164,29 @@ def run_evaluation(
     Raises:
         Away: The database or the store does not answer; the job is to be tried again.
     """
+    # First, in transactions of its own: what is unsafe is not to be had while the rest goes on.
+    scan_package(app, package_id)
     with app.db.read(snapshot=True) as tx:
         subject = find_subject(tx, package_id)
     if subject is None:
         _log.info("package %s is gone, nothing to weigh", package_id)
         return
     weighing = weigh_subject(app, subject)
+    signature = _signature_now(app, package_id)
     with app.db.write() as tx:
+        if signature is not None:
+            tx.execute(update(Package).where(Package.id == package_id).values(signature=signature))
         if record_weighing(tx, package_id, job_id, weighing) and also is not None:
             also(tx, weighing)
+
+
+def _signature_now(app: App, package_id: UUID) -> Kept:
+    """What the package's signature is worth by now; `None` where there is nothing new to say of it."""
+    try:
+        return check_again(app, package_id)
+    except BlobMissing as missing:
+        _log.warning("the signature of package %s is not kept any more: %s", package_id, missing)
+        return None
 
 
 def weigh_subject(app: App, subject: Subject) -> Weighing:

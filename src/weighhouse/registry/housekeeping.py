@@ -15,6 +15,7 @@ from weighhouse.registry.totals import KEPT_CHANGES
 from weighhouse.registry.zips import sweep_zips
 from weighhouse.store.tables import (
     Blob,
+    BlobScan,
     Boot,
     CachedEvidence,
     DirectUpload,
@@ -24,6 +25,7 @@ from weighhouse.store.tables import (
     ListingChange,
     LoginFailure,
     PackageFile,
+    RefusedPackage,
     Token,
 )
 
@@ -38,6 +40,9 @@ MAX_EVIDENCE_BYTES = 8 * 1024**3
 
 KEPT_INGESTS = timedelta(days=30)
 """How long it can be looked up what came of an ingest."""
+
+KEPT_SCANS = timedelta(days=30)
+"""How long the verdict of a content is kept that is not here any more, and why a package was refused."""
 
 # Of the files that an ingest under way keeps, and of those that arrived for an upload that is not finished.
 _FETCHED = select(IngestFile.sha256).join(Ingest, Ingest.id == IngestFile.ingest_id).where(Ingest.finished_at.is_(None))
@@ -80,6 +85,10 @@ def sweep(app: App, *, grace: timedelta = GRACE) -> int:
         tx.execute(delete(ListingChange).where(ListingChange.changed_at < func.now() - KEPT_CHANGES))
         tx.execute(delete(Ingest).where(Ingest.finished_at < func.now() - KEPT_INGESTS))
         tx.execute(delete(DirectUpload).where(DirectUpload.expires_at < func.now()))
+        # A verdict outlives its content for a while: what comes back need not be scanned again.
+        held = select(Blob.sha256).where(Blob.sha256 == BlobScan.sha256).exists()
+        tx.execute(delete(BlobScan).where(BlobScan.scanned_at < func.now() - KEPT_SCANS, ~held))
+        tx.execute(delete(RefusedPackage).where(RefusedPackage.refused_at < func.now() - KEPT_SCANS))
         tx.execute(delete(Boot).where(Boot.seen_at < func.now() - timedelta(days=7)))
     if swept:
         _log.info("swept %d blobs", swept)

@@ -14,6 +14,7 @@ from weighhouse.registry.fetch import Fetch
 from weighhouse.registry.housekeeping import forget_unrecorded
 from weighhouse.registry.outages import look_again
 from weighhouse.registry.record import Recorded, Submission, record_package, require_publishable
+from weighhouse.registry.scans import objections, scan_files
 from weighhouse.registry.subject import Subject
 from weighhouse.registry.upload import UploadTooLarge
 from weighhouse.rules.errors import Away, Invalid, RegistryError, TooLarge
@@ -179,8 +180,10 @@ def ingest_model(app: App, caller: Caller, wanted: Wanted, *, watch: Watch | Non
         kept = _fetched(fetch, files)
         watch.fetched()
         submission = _submission(app, wanted, revision, name, version, kept)
-        weighing = weigh_subject(app, _subject(submission))
-        decision = _decide(app, weighing)
+        scan_files(app, submission.files)
+        verdict, objected = objections(app, submission.files)
+        weighing = weigh_subject(app, _subject(submission, verdict))
+        decision = _decide(app, weighing, verdict, objected)
         if decision.outcome == "refuse":
             watch.refused()
             raise _refused(app, caller, submission, decision, weighing)
@@ -311,7 +314,7 @@ def _report(app: App, files: Sequence[File], *, own_names: Sequence[str]) -> Sel
     return read_self_report({file.path: b"".join(app.blobs.read(file.sha256)) for file in read}, own_names=own_names)
 
 
-def _subject(submission: Submission) -> Subject:
+def _subject(submission: Submission, verdict: str) -> Subject:
     return Subject(
         name=submission.name,
         files=submission.files,
@@ -319,16 +322,19 @@ def _subject(submission: Submission) -> Subject:
         dataset_url=submission.dataset_url,
         code_url=submission.code_url,
         revision=submission.source_revision,
+        verdict=verdict,
     )
 
 
-def _decide(app: App, weighing: Weighing) -> Decision:
+def _decide(app: App, weighing: Weighing, verdict: str, objected: Sequence[str]) -> Decision:
     settings = app.settings
     return decide(
         weighing.results,
         thresholds=settings.gate_thresholds,
         min_coverage=settings.gate_min_coverage,
         refuses_hold=settings.gate_refuse_hold,
+        verdict=verdict,
+        objections=objected,
     )
 
 

@@ -98,6 +98,7 @@ def ask_for_ingest(app: App, caller: Caller, wanted: Wanted, *, is_patient: bool
         tx.add(row)
         tx.flush()
         _enqueue(tx, row, is_patient=is_patient)
+        record(tx, caller, "ask for ingest", f"model {row.wanted['model_url']}", ingest_id=str(row.id))
     return row.id
 
 

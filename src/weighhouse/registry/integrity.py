@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import func, select, tuple_
@@ -170,7 +170,7 @@ def verify_registry(
     for finding in contradictions(app, report):
         report.add(finding)
     with app.db.write() as tx:
-        counts = {str(trouble): count for trouble, count in report.counts.items()}
+        counts: dict[str, Any] = {str(trouble): count for trouble, count in report.counts.items()}
         record(tx, None, "verify registry", "registry", blobs=report.blobs_checked, bytes=report.bytes_read, **counts)
     return report
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from weighhouse.registry.visible import find_package
+from weighhouse.registry.visible import LISTED, find_package
 from weighhouse.rules.permissions import Caller, Permission
 
 MAX_DEPTH = 32
@@ -40,11 +40,11 @@ class Relative:
 
 
 # Which package an edge points at: the newest version of that name, else the package whose model_url is that id.
-_TARGET = """
+_TARGET = f"""
     SELECT t.id, t.name, t.version FROM packages t
-    WHERE (t.name_key = {edge}.parent_key OR t.model_key = {edge}.parent_key) AND t.id <> {edge}.package_id
-      AND (t.verdict <> 'unsafe' OR t.released_at IS NOT NULL)
-    ORDER BY t.name_key = {edge}.parent_key DESC, t.version_key DESC, t.id DESC LIMIT 1
+    WHERE (t.name_key = {{edge}}.parent_key OR t.model_key = {{edge}}.parent_key) AND t.id <> {{edge}}.package_id
+      AND {LISTED.format(row="t")}
+    ORDER BY t.name_key = {{edge}}.parent_key DESC, t.version_key DESC, t.id DESC LIMIT 1
 """
 
 # UNION drops rows that were reached twice at one depth, so a ladder of diamonds does not double at each step; the
@@ -75,7 +75,7 @@ _DESCENDANTS = text(f"""
       UNION
       SELECT c.id, c.name, c.version, c.name_key, c.model_key, tree.depth + 1, e.relationship_type, tree.id
       FROM tree JOIN lineage e ON e.parent_key IN (tree.name_key, tree.model_key)
-      JOIN packages c ON c.id = e.package_id AND (c.verdict <> 'unsafe' OR c.released_at IS NOT NULL)
+      JOIN packages c ON c.id = e.package_id AND {LISTED.format(row="c")}
       JOIN LATERAL ({_TARGET.format(edge="e")}) t ON t.id = tree.id
       WHERE tree.depth < {MAX_DEPTH}
     ), nearest AS (SELECT DISTINCT ON (id) * FROM tree ORDER BY id, depth)

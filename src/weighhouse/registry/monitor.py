@@ -346,14 +346,14 @@ def list_logs(
     if level is not None:
         where.append(RequestLog.level == level)
     if start is not None:
-        where.append(RequestLog.logged_at >= _utc(start))
+        where.append(RequestLog.logged_at >= in_utc(start))
     if end is not None:
-        where.append(RequestLog.logged_at <= _utc(end))
+        where.append(RequestLog.logged_at <= in_utc(end))
     with app.db.read() as tx:
         total = tx.scalar(select(func.count()).select_from(RequestLog).where(*where)) or 0
         query = select(RequestLog).where(*where).order_by(RequestLog.id.desc()).offset(offset).limit(limit)
         return LogPage(tx.scalars(query).all(), total)
 
 
-def _utc(instant: datetime) -> datetime:
+def in_utc(instant: datetime) -> datetime:
     return instant if instant.tzinfo else instant.replace(tzinfo=UTC)

@@ -13,7 +13,7 @@ from weighhouse.app import App
 from weighhouse.registry.audit import record
 from weighhouse.registry.housekeeping import sweep_blobs
 from weighhouse.registry.paging import Page, page_of
-from weighhouse.registry.visible import PackageNotFound, find_package, is_visible_to
+from weighhouse.registry.visible import LISTED, PackageNotFound, find_package, is_quarantined, is_visible_to
 from weighhouse.registry.zips import remove_zips, zip_keys
 from weighhouse.rules.errors import Away, Conflict
 from weighhouse.rules.permissions import Caller, Permission
@@ -65,14 +65,14 @@ _PARTS = {
           'component', component, 'verdict', verdict, 'reasons', reasons))
         FROM (SELECT * FROM files WHERE package_id = packages.id ORDER BY path LIMIT {FILES_SHOWN}) f""",
     "components": "SELECT array_agg(DISTINCT component) FROM files WHERE package_id = packages.id",
-    "parents": """
+    "parents": f"""
         SELECT json_agg(json_build_object(
           'id', t.id, 'name', coalesce(t.name, l.parent_name), 'version', t.version,
           'relationship_type', l.relationship_type, 'named_in', l.named_in) ORDER BY l.parent_key)
         FROM lineage l LEFT JOIN LATERAL (
           SELECT id, name, version FROM packages t
           WHERE (t.name_key = l.parent_key OR t.model_key = l.parent_key) AND t.id <> packages.id
-            AND (t.verdict <> 'unsafe' OR t.released_at IS NOT NULL)
+            AND {LISTED.format(row="t")}
           ORDER BY t.name_key = l.parent_key DESC, t.version_key DESC LIMIT 1) t ON true
         WHERE l.package_id = packages.id""",
 }
@@ -148,10 +148,11 @@ def release_package(tx: Session, caller: Caller, package_id: UUID, reason: str) 
     """
     caller.require(Permission.ADMIN)
     package = find_package(tx, caller, package_id, lock=True)
-    if package.verdict != "unsafe" or package.released_at is not None:
+    if not is_quarantined(package):
         raise NotQuarantined
     tx.execute(update(Package).where(Package.id == package_id).values(released_at=func.now(), release_reason=reason))
-    record(tx, caller, "release package", f"package {package.name} {package.version}", reason=reason)
+    subject = f"package {package.name} {package.version}"
+    record(tx, caller, "release package", subject, package_id=package_id, reason=reason)
     tx.refresh(package)
     return package
 
@@ -181,7 +182,8 @@ def delete_package(app: App, caller: Caller, package_id: UUID, *, release: bool 
                     TakenVersion.name_key == package.name_key, TakenVersion.version == package.version
                 )
             )
-        record(tx, caller, "delete package", f"package {package.name} {package.version}", release=release)
+        subject = f"package {package.name} {package.version}"
+        record(tx, caller, "delete package", subject, package_id=package_id, release=release)
     try:
         remove_zips(app, zips)
         sweep_blobs(app, blobs)

@@ -7,6 +7,7 @@ from sqlalchemy import func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from weighhouse.registry.audit import record
 from weighhouse.registry.paging import Page, page_of
 from weighhouse.registry.visible import find_package, still_there
 from weighhouse.rules.errors import Invalid
@@ -55,7 +56,7 @@ def rate_package(tx: Session, caller: Caller, package_id: UUID, score: int, *, r
         raise InvalidRating("A rating is a whole number from 1 to 5.", field="score")
     if review is not None and len(review) > MAX_REVIEW_CHARACTERS:
         raise InvalidRating(f"A review has at most {MAX_REVIEW_CHARACTERS} characters.", field="review")
-    find_package(tx, caller, package_id)
+    package = find_package(tx, caller, package_id)
     vote = insert(Rating).values(package_id=package_id, user_id=caller.user_id, score=score, review=review)
     vote = vote.on_conflict_do_update(
         index_elements=[Rating.package_id, Rating.user_id],
@@ -63,6 +64,7 @@ def rate_package(tx: Session, caller: Caller, package_id: UUID, score: int, *, r
     )
     with still_there(package_id):
         tx.execute(vote)
+    record(tx, caller, "rate package", f"package {package.name} {package.version}", package_id=package_id, score=score)
     query = select(func.avg(Rating.score), func.count()).where(Rating.package_id == package_id)
     average, count = tx.execute(query).one()
     return Rated(package_id, score, round(float(average), 2), count)

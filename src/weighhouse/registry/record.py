@@ -5,28 +5,30 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import exc, func, or_, select
+from sqlalchemy import exc, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from weighhouse.app import App
 from weighhouse.registry.accounts import TokenRefused
 from weighhouse.registry.audit import record
+from weighhouse.registry.confusion import NameConfusing, find_confusions, noticed, require_clear
 from weighhouse.registry.evaluate import Weighing, record_weighing
+from weighhouse.registry.scans import first_hold, settle_verdict
+from weighhouse.registry.signatures import Kept, check_signature, require_signature
 from weighhouse.registry.zips import WHOLE, request_zip
 from weighhouse.rules import manifest
 from weighhouse.rules.errors import Away, Conflict, Denied
-from weighhouse.rules.lookalikes import Lookalike, compare, lookalike_key, swapped_key
+from weighhouse.rules.lookalikes import Finding, lookalike_key, swapped_key
 from weighhouse.rules.names import PackageName, name_key, namespace_of
 from weighhouse.rules.parents import ParentRef
 from weighhouse.rules.permissions import Caller
 from weighhouse.rules.versions import is_prerelease, version_key
 from weighhouse.store import jobs
-from weighhouse.store.blobs import Staged
+from weighhouse.store.blobs import BlobMissing, Staged
 from weighhouse.store.database import broken_constraint
 from weighhouse.store.tables import (
     Blob,
-    ConfusionAudit,
     DownloadCount,
     LineageEdge,
     Package,
@@ -37,8 +39,6 @@ from weighhouse.store.tables import (
     new_id,
 )
 from weighhouse.store.tables import PackageName as NameRow
-
-_LOOKALIKE_CANDIDATES = 100
 
 
 class VersionExists(Conflict):
@@ -74,12 +74,16 @@ class NamespaceOwned(Denied):
         self.namespace = namespace
 
 
-class NameConfusing(Denied):
-    """The name looks like one that is already here."""
+class NameReserved(NameOwned):
+    """The name stays reserved for the former owner of deleted packages."""
 
-    def __init__(self, similar_name: str, reason: str) -> None:
-        super().__init__(f"This name looks like {similar_name}: {reason} Choose one that cannot be confused with it.")
-        self.similar_name = similar_name
+    def __init__(self, name: str) -> None:
+        Denied.__init__(
+            self,
+            f"The packages of {name} were deleted, and the name stays reserved for its former owner. Choose another name, "
+            "or ask an administrator to release it.",
+        )
+        self.name = name
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ class Recorded:
     """A package that was recorded, and the names that its own may be confused with."""
 
     package: Package
-    lookalikes: Sequence[Lookalike] = field(default=())
+    lookalikes: Sequence[Finding] = field(default=())
 
 
 class FileGone(Away):
@@ -139,37 +143,41 @@ def record_package(
 
     Raises:
         NameOwned, NamespaceOwned: The name belongs to somebody else.
+        NameReserved: Its packages were deleted, and it waits for its former owner.
         NameConfusing: The name looks like another's, and this registry refuses that.
         VersionExists: The version was published before.
+        SignatureRequired: This registry demands a signature that it trusts.
         TokenRefused: The caller was deleted meanwhile.
         FileGone: A file without staged bytes is not kept any more.
         Away: The database or the store does not answer.
     """
-    lookalikes: Sequence[Lookalike] = ()
+    signature = _checked_signature(app, submission)
+    lookalikes: Sequence[Finding] = ()
     try:
         with app.db.write() as tx:
             name, is_new = _claim_name(tx, caller, submission.name)
-            if is_new:
-                lookalikes = _lookalikes(tx, caller, name)
-            if lookalikes and app.settings.confusion_block and not caller.is_admin:
-                raise NameConfusing(lookalikes[0].existing, lookalikes[0].reason)
             _claim_version(tx, name, submission)
             _hold_blobs(app, tx, submission.files, staged)
-            package = _insert(tx, caller, name, submission)
-            tx.add_all(_confusion(package, caller, lookalike) for lookalike in lookalikes)
+            package = _insert(tx, caller, name, submission, first_hold(app.settings.scan_policy), signature)
             if weighing is None:
                 jobs.enqueue(tx, jobs.EVALUATE, lock=str(package.id), package_id=str(package.id))
             else:
+                # What comes from the hub was scanned before it was weighed.
+                settle_verdict(tx, app.settings.scan_policy, package.id)
                 record_weighing(tx, package.id, 0, weighing)
             action = "upload package" if submission.source_revision is None else "ingest package"
-            record(tx, caller, action, f"package {name} {submission.version}")
+            record(tx, caller, action, f"package {name} {submission.version}", package_id=package.id)
             if app.zips is not None:
                 request_zip(tx, package, WHOLE)
+            lookalikes = find_confusions(tx, caller, name, package.id, submission.files, is_new=is_new)
+            require_clear(app, caller, lookalikes)
+            tx.add_all(noticed(caller, name, found, package_id=package.id) for found in lookalikes)
             recorded = Recorded(package, lookalikes)
             if also is not None:
                 also(tx, recorded)
-    except NameConfusing as refused:
-        _audit_refusal(app, caller, submission.name, refused)
+    except NameConfusing:
+        with app.db.write() as tx:
+            tx.add_all(noticed(caller, submission.name, found, is_blocked=True) for found in lookalikes)
         raise
     except exc.IntegrityError as error:
         if broken_constraint(error) in {"fk_packages_uploader_id", "fk_package_names_owner_id"}:
@@ -193,10 +201,10 @@ def require_publishable(tx: Session, caller: Caller, name: PackageName, version:
         if namespace is not None and namespace.lower() != caller.username.lower():
             _require_free(tx, namespace)
         known = tx.execute(
-            select(NameRow.name, NameRow.owner_id).where(NameRow.name_key == name_key(name))
+            select(NameRow.name, NameRow.owner_id, NameRow.released_at).where(NameRow.name_key == name_key(name))
         ).one_or_none()
-        if known is not None and known.owner_id != caller.user_id:
-            raise NameOwned(known.name)
+        if known is not None and known.owner_id != caller.user_id and known.released_at is None:
+            raise _owned(tx, known.name)
     if version is None:
         return
     taken = select(TakenVersion.version).where(TakenVersion.name_key == name_key(name), TakenVersion.version == version)
@@ -218,29 +226,30 @@ def _claim_name(tx: Session, caller: Caller, name: PackageName) -> tuple[str, bo
         "swapped_key": swapped_key(name),
     }
     is_new = tx.scalar(insert(NameRow).values(row).on_conflict_do_nothing().returning(NameRow.name)) is not None
+    if not is_new:
+        is_new = _claim_released(tx, caller, name)
     known = tx.execute(select(NameRow.name, NameRow.owner_id).where(NameRow.name_key == name_key(name))).one()
     if not caller.is_admin and known.owner_id != caller.user_id:
-        raise NameOwned(known.name)
+        raise _owned(tx, known.name)
     return known.name, is_new
+
+
+def _claim_released(tx: Session, caller: Caller, name: str) -> bool:
+    """Makes a name that an admin released the caller's; of several that come at once, one gets it."""
+    released = (NameRow.name_key == name_key(name), NameRow.released_at.is_not(None))
+    claim = update(NameRow).where(*released).values(owner_id=caller.user_id, released_at=None)
+    return tx.scalar(claim.returning(NameRow.name)) is not None
+
+
+def _owned(tx: Session, name: str) -> NameOwned:
+    """Why a name is not the caller's: it is in use, or waits for its former owner."""
+    is_used = tx.scalar(select(Package.id).where(Package.name_key == name_key(name)).limit(1)) is not None
+    return NameOwned(name) if is_used else NameReserved(name)
 
 
 def _require_free(tx: Session, namespace: str) -> None:
     if tx.scalar(select(User.id).where(User.username_key == namespace.lower())) is not None:
         raise NamespaceOwned(namespace)
-
-
-def _lookalikes(tx: Session, caller: Caller, name: str) -> Sequence[Lookalike]:
-    """Names of others that this one may be taken for."""
-    alike = or_(
-        NameRow.lookalike_key == lookalike_key(name),
-        NameRow.swapped_key == swapped_key(name),
-        NameRow.name.op("%")(name),
-    )
-    closest = func.similarity(NameRow.name, name).desc()
-    of_others = NameRow.owner_id.is_distinct_from(caller.user_id)
-    query = select(NameRow.name).where(NameRow.name_key != name_key(name), of_others, alike).order_by(closest)
-    candidates = tx.scalars(query.limit(_LOOKALIKE_CANDIDATES))
-    return [found for candidate in candidates if (found := compare(name, candidate)) is not None]
 
 
 def _claim_version(tx: Session, name: str, submission: Submission) -> None:
@@ -269,7 +278,19 @@ def _hold_blobs(app: App, tx: Session, files: Sequence[manifest.File], staged: S
     app.blobs.adopt(*at_hand.values())
 
 
-def _insert(tx: Session, caller: Caller, name: str, submission: Submission) -> Package:
+def _checked_signature(app: App, submission: Submission) -> Kept:
+    """Before the transaction: it reads the signature from the store."""
+    try:
+        signature = check_signature(app, {file.path: file.sha256 for file in submission.files})
+    except BlobMissing as error:
+        raise FileGone from error
+    require_signature(app, signature)
+    return signature
+
+
+def _insert(
+    tx: Session, caller: Caller, name: str, submission: Submission, hold: bool | None, signature: Kept
+) -> Package:
     package = Package(
         id=new_id(),
         name=name,
@@ -289,6 +310,8 @@ def _insert(tx: Session, caller: Caller, name: str, submission: Submission) -> P
         files_count=len(submission.files),
         manifest_sha256=submission.manifest_sha256,
         uploader_id=caller.user_id,
+        is_quarantined=hold,
+        signature=signature,
     )
     tx.add(package)
     tx.flush()
@@ -325,28 +348,3 @@ def _file_row(package_id: UUID, file: manifest.File) -> dict[str, Any]:
         "size_bytes": file.size_bytes,
         "component": file.component.value,
     }
-
-
-def _confusion(package: Package, caller: Caller, lookalike: Lookalike) -> ConfusionAudit:
-    return ConfusionAudit(
-        package_id=package.id,
-        name=package.name,
-        similar_name=lookalike.existing,
-        kind=lookalike.kind.value,
-        reason=lookalike.reason,
-        uploader_id=caller.user_id,
-    )
-
-
-def _audit_refusal(app: App, caller: Caller, name: str, refused: NameConfusing) -> None:
-    with app.db.write() as tx:
-        tx.add(
-            ConfusionAudit(
-                name=name,
-                similar_name=refused.similar_name,
-                kind="refused",
-                reason=refused.detail,
-                uploader_id=caller.user_id,
-                is_blocked=True,
-            )
-        )

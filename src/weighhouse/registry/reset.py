@@ -26,7 +26,7 @@ class ResetForbidden(Denied):
 _EMPTY = text(
     "TRUNCATE package_names, taken_versions, packages, listed_names, ingests, ingest_files, files, package_texts, "
     "evaluations, metrics, lineage, ratings, download_history, download_counts, zips, package_confusion_audit, "
-    "direct_uploads, direct_upload_files"
+    "direct_uploads, direct_upload_files, refused_packages"
 )
 _ATTEMPTS = 3
 

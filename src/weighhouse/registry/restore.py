@@ -12,7 +12,9 @@ from weighhouse.app import App
 from weighhouse.registry.audit import record
 from weighhouse.registry.backup_folder import DATABASE, Backup, BackupUnusable, Content
 from weighhouse.registry.integrity import Finding, Report, contradictions
+from weighhouse.registry.trail import Broken, verify_trail
 from weighhouse.rules.errors import Conflict
+from weighhouse.rules.trail import parse_head
 from weighhouse.store.blobs import BlobMissing, Staged
 from weighhouse.store.database import knows_revision, migrate
 from weighhouse.store.dump import load
@@ -34,6 +36,8 @@ class Restored:
     lacking: Sequence[str] = field(default=())
     """SHA-256 of blobs that are neither in the backup, whole, nor in the store."""
     contradictions: Sequence[Finding] = field(default=())
+    trail_broken: Broken | None = None
+    """Where the audit trail is not what it was when the backup was made."""
 
 
 def restore_backup(app: App, backup: Backup, *, moved: Callable[[int], None] = lambda size_bytes: None) -> Restored:
@@ -57,10 +61,12 @@ def restore_backup(app: App, backup: Backup, *, moved: Callable[[int], None] = l
     report = Report()
     contradictory = list(contradictions(app, report))
     blobs = backup.summary.blobs - len(lacking)
+    noted = backup.summary.audit_head
+    trail = verify_trail(app, noted=parse_head(noted) if noted is not None else None)
     with app.db.write() as tx:
         made_at = backup.summary.made_at.isoformat()
         record(tx, None, "restore backup", "registry", made_at=made_at, blobs=blobs, lacking=len(lacking))
-    return Restored(report.packages_checked, blobs, lacking, contradictory)
+    return Restored(report.packages_checked, blobs, lacking, contradictory, trail.broken)
 
 
 def _require_empty(app: App, backup: Backup) -> None:

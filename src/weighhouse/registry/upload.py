@@ -6,6 +6,7 @@ from typing import Self
 
 from weighhouse.app import App
 from weighhouse.registry.record import Recorded, Submission, record_package
+from weighhouse.registry.unpacking import Unpacking
 from weighhouse.rules.errors import Invalid, TooLarge
 from weighhouse.rules.manifest import File, component_of
 from weighhouse.rules.names import PackageName, check_name
@@ -14,7 +15,6 @@ from weighhouse.rules.self_report import MAX_TEXT_BYTES, MAX_TEXTS, SelfReport, 
 from weighhouse.rules.urls import check_url, hub_id
 from weighhouse.rules.versions import check_version
 from weighhouse.rules.zipscan import Event, Limits, MemberBegins, MemberBytes, MemberEnds, ZipScan
-from weighhouse.store.blobs import Staged, Staging
 
 MAX_DESCRIPTION_CHARACTERS = 10_000
 
@@ -56,10 +56,10 @@ class Intake:
         self._caller = caller
         self._scan = ZipScan(Limits(unpacked_bytes=app.settings.max_unpacked_bytes))
         self._received_bytes = 0
-        self._open: Staging | None = None
-        self._staged: list[Staged] = []
+        self._unpacking = Unpacking(app.blobs)
         self._files: list[File] = []
         self._texts: dict[str, bytearray] = {}
+        self._path: str | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -69,9 +69,7 @@ class Intake:
 
     def close(self) -> None:
         """Lets go of the bytes that were kept aside; what became a package has its own hold on them."""
-        if self._open is not None:
-            self._open.abort()
-        self._app.blobs.discard(*self._staged)
+        self._unpacking.close()
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
         """Takes the next bytes of the ZIP.
@@ -91,20 +89,20 @@ class Intake:
     def _take(self, event: Event) -> None:
         match event:
             case MemberBegins(path=path, is_dir=False):
-                self._open = self._app.blobs.stage()
+                self._unpacking.begin()
+                self._path = path
                 if is_read(path) and len(self._texts) < MAX_TEXTS:
                     self._texts[path] = bytearray()
-                self._path = path
-            case MemberBytes(data=data) if self._open is not None:
-                self._open.write(data)
+            case MemberBegins(is_dir=True):
+                self._path = None
+            case MemberBytes(data=data) if self._path is not None:
+                self._unpacking.write(data)
                 text = self._texts.get(self._path)
                 if text is not None and len(text) <= MAX_TEXT_BYTES:
                     text += data[: MAX_TEXT_BYTES + 1 - len(text)]
-            case MemberEnds(path=path, is_dir=False) if self._open is not None:
-                staged = self._open.finish()
-                self._open = None
-                self._staged.append(staged)
-                self._files.append(File(path, staged.size_bytes, staged.sha256, staged.crc32, component_of(path)))
+            case MemberEnds(path=path, is_dir=False):
+                size_bytes, sha256, crc32 = self._unpacking.end()
+                self._files.append(File(path, size_bytes, sha256, crc32, component_of(path)))
 
     def finish(self, form: UploadForm) -> Recorded:
         """Makes what came in a package.
@@ -116,9 +114,10 @@ class Intake:
         """
         self._scan.close()
         submission = submission_of(self._app, form, self._files, self._texts)
-        self._app.blobs.settle(*self._staged)
-        self._app.blobs.adopt(*self._staged)
-        return record_package(self._app, self._caller, submission, self._staged)
+        staged = self._unpacking.finish()
+        self._app.blobs.settle(*staged)
+        self._app.blobs.adopt(*staged)
+        return record_package(self._app, self._caller, submission, staged)
 
 
 def check_form(app: App, form: UploadForm) -> PackageName:

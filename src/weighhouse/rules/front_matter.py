@@ -73,7 +73,7 @@ def load_metadata(text: str) -> tuple[Mapping[str, Any], str | None]:
     try:
         _refuse_bombs(text)
         # The loader derives from the safe one: it builds plain values only.
-        loaded = yaml.load(text, Loader=_DataLoader)  # noqa: S506
+        loaded = yaml.load(text, Loader=_DataLoader)  # noqa: S506 - it derives from the safe one
     except _Refused as refused:
         return {}, str(refused)
     except _YAML_FAILURES:

@@ -34,8 +34,8 @@ def is_read(path: str) -> bool:
     >>> is_read("my-model/README.md"), is_read("weights/model.safetensors")
     (True, False)
     """
-    name = PurePosixPath(path).name.lower()
-    return name in _READ or PurePosixPath(name).stem in _LICENSE_STEMS
+    name = path.rpartition("/")[2].lower()
+    return name in _READ or (name.rpartition(".")[0] or name) in _LICENSE_STEMS
 
 
 def read_self_report(texts: Mapping[str, bytes], *, own_names: Sequence[str] = ()) -> SelfReport:

@@ -34,6 +34,7 @@ INGEST_STATES = ("waiting", "fetching", "weighing", "admitted", "refused", "fail
 COMPONENTS = ("weights", "datasets", "code", "other")
 PERMISSIONS = ("search", "download", "upload", "admin")
 RELATIONS = ("finetune", "adapter", "merge", "quantized")
+SEVERITIES = ("low", "medium", "high")
 STATUSES = ("evaluating", "evaluated", "failed")
 VERDICTS = ("safe", "suspicious", "unsafe", "unscanned")
 ZIP_STATES = ("building", "ready", "failed")
@@ -128,6 +129,10 @@ class LoginFailure(Row):
     failed_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
+WHOLE_KEY = "translate(replace(replace(translate(name_key, '-_./', ''), 'rn', 'm'), 'vv', 'w'), '1i0528', 'lloszb')"
+"""A name's skeleton with its namespace, as PostgreSQL makes it."""
+
+
 class PackageName(Row):
     """A name and who owns it. It stays when its packages go; without an owner it belongs to the admins."""
 
@@ -136,6 +141,8 @@ class PackageName(Row):
         CheckConstraint("name_key = lower(name)", name="key"),
         Index("ix_package_names_lookalike", "lookalike_key"),
         Index("ix_package_names_swapped", "swapped_key"),
+        # The key of the whole name; `rules/lookalike_probes.whole_key` is the same.
+        Index("ix_package_names_whole", text(WHOLE_KEY)),
         Index(
             "ix_package_names_trigrams", "name_key", postgresql_using="gin", postgresql_ops={"name_key": "gin_trgm_ops"}
         ),
@@ -147,6 +154,8 @@ class PackageName(Row):
     lookalike_key: Mapped[str]
     swapped_key: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    released_at: Mapped[datetime | None]
+    """When an admin freed it for whoever comes first; `None` while it is its owner's."""
 
 
 class ListedName(Row):
@@ -255,12 +264,18 @@ class Package(Row):
     released_at: Mapped[datetime | None]
     """When an admin freed it from quarantine."""
     release_reason: Mapped[str | None]
+    is_quarantined: Mapped[bool | None]
+    """What the policy of scans says where it differs from the usual; `NULL`: as the verdict says, `unsafe` is."""
+    scanner_version: Mapped[int | None] = mapped_column(index=True)
+    """Of the scanner that the verdict is of; `NULL` until every file was scanned."""
     net_score: Mapped[float | None]
     evaluation_id: Mapped[UUID | None] = mapped_column(
         ForeignKey("evaluations.id", ondelete="SET NULL", use_alter=True, name="fk_packages_evaluation_id"), index=True
     )
     is_stale: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
     """Whether a parent has a new score since this package was weighed."""
+    signature: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    """What its `model.sig` was found to be; `None` where it has none."""
 
     uploader: Mapped[User | None] = relationship(lazy="raise", viewonly=True)
 
@@ -423,6 +438,48 @@ class PackageFile(Row):
     reasons: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
 
 
+class BlobScan(Row):
+    """What a version of the scanner said of a content under a name: a loader goes by both.
+
+    Without a key to `blobs`: a model from the hub is scanned before it is let in and its files are recorded.
+    """
+
+    __tablename__ = "blob_scans"
+    __table_args__ = (
+        CheckConstraint("length(sha256) = 32", name="sha256"),
+        CheckConstraint("name <> '' AND strpos(name, '/') = 0", name="name"),
+        CheckConstraint("scanner_version > 0", name="scanner_version"),
+        CheckConstraint(_one_of("verdict", VERDICTS), name="verdict"),
+        CheckConstraint("jsonb_typeof(reasons) = 'array'", name="reasons"),
+        CheckConstraint("size_bytes >= 0 AND scan_ms >= 0 AND attempts > 0", name="figures"),
+        CheckConstraint("fault IS NULL OR verdict = 'unscanned'", name="fault"),
+    )
+
+    sha256: Mapped[bytes] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(Text(collation="C"), primary_key=True)
+    """The last part of the path."""
+    scanner_version: Mapped[int] = mapped_column(primary_key=True)
+    verdict: Mapped[str]
+    reasons: Mapped[list[Any]]
+    """Objects with level, kind, message, position in bytes, and the member of an archive."""
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    scanned_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    scan_ms: Mapped[int]
+    fault: Mapped[str | None]
+    """What ended the scan before it had a verdict; it is tried again."""
+    attempts: Mapped[int] = mapped_column(server_default=text("1"))
+
+
+class RefusedPackage(Row):
+    """A package that the policy of scans refused: what its uploader is told. Nothing else of it is kept."""
+
+    __tablename__ = "refused_packages"
+
+    package_id: Mapped[UUID] = mapped_column(primary_key=True)
+    reasons: Mapped[list[Any]]
+    refused_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
 class Evaluation(Row):
     """One weighing of a package; never changed, a later one is another row."""
 
@@ -561,12 +618,18 @@ class ConfusionAudit(Row):
     """A name that looks like another was uploaded, or refused."""
 
     __tablename__ = "package_confusion_audit"
+    __table_args__ = (CheckConstraint(_one_of("severity", SEVERITIES), name="severity"),)
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     package_id: Mapped[UUID | None] = mapped_column(ForeignKey("packages.id", ondelete="SET NULL"), index=True)
     name: Mapped[str]
     similar_name: Mapped[str]
     kind: Mapped[str]
+    severity: Mapped[str] = mapped_column(server_default="low")
+    similar_downloads: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    """Of the other name, when this was noticed."""
+    is_well_known: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
+    """Whether the other is a name of the public hub."""
     reason: Mapped[str]
     uploader_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"), index=True)
     is_blocked: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
@@ -624,9 +687,13 @@ class RequestLog(Row):
 
 
 class AuditEntry(Row):
-    """Who did what to which object. Entries are added, never changed, and survive a reset."""
+    """Who did what to which object, from where, and whether it was done or refused. Entries are only ever added."""
 
     __tablename__ = "audit_log"
+    __table_args__ = (
+        CheckConstraint("outcome IN ('done', 'refused')", name="outcome"),
+        Index("ix_audit_log_package", "package_id", "id", postgresql_where=text("package_id IS NOT NULL")),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     acted_at: Mapped[datetime] = mapped_column(server_default=func.now())
@@ -635,6 +702,34 @@ class AuditEntry(Row):
     action: Mapped[str]
     subject: Mapped[str]
     detail: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    package_id: Mapped[UUID | None]
+    """No key: the entry outlives the package."""
+    address: Mapped[str | None]
+    request_id: Mapped[str | None]
+    outcome: Mapped[str] = mapped_column(server_default=text("'done'"))
+
+
+class AuditSeal(Row):
+    """The place of an entry in the chain: a hash over it and over the one before."""
+
+    __tablename__ = "audit_seals"
+    __table_args__ = (
+        CheckConstraint("seq > 0 AND chain > 0", name="place"),
+        CheckConstraint("length(sha256) = 32", name="sha256"),
+    )
+
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    entry_id: Mapped[UUID] = mapped_column(ForeignKey("audit_log.id"), unique=True)
+    chain: Mapped[int]
+    sha256: Mapped[bytes]
+
+
+class AuditPending(Row):
+    """An entry that waits to be sealed. A trigger adds it together with the entry."""
+
+    __tablename__ = "audit_pending"
+
+    entry_id: Mapped[UUID] = mapped_column(primary_key=True)
 
 
 class CachedEvidence(Row):

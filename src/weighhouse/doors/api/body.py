@@ -1,14 +1,18 @@
-"""The body of an upload, read as it comes, by a thread that keeps up with the network."""
+"""The body of a request, not waited for forever; that of an upload, read as it comes by a thread that keeps up."""
 
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import TypeVar
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 
 from weighhouse.doors.api.form import BadForm
+from weighhouse.rules.errors import Malformed
+
+T = TypeVar("T")
 
 _PIECE_BYTES = 1024 * 1024
 _MAX_PIECES_BYTES = 8 * 1024 * 1024
@@ -22,6 +26,40 @@ class UploadTooSlow(BadForm):
 
     def __init__(self) -> None:
         super().__init__("The upload stood still or came too slowly. Send it again over a better connection.")
+
+
+class BodyTooSlow(Malformed):
+    """The body came too slowly, or not at all."""
+
+    def __init__(self) -> None:
+        super().__init__("The body stood still or came too slowly. Send the request again, with its whole body.")
+
+
+class Pace:
+    """How fast a body comes, from now on."""
+
+    def __init__(self) -> None:
+        self._started, self._size = time.monotonic(), 0
+
+    async def wait(self, coming: Awaitable[T]) -> T:
+        """What comes next.
+
+        Raises:
+            TimeoutError: Nothing came for too long.
+        """
+        async with asyncio.timeout(SILENT_SECONDS):
+            return await coming
+
+    def count(self, size: int) -> None:
+        """Takes down that `size` more bytes came.
+
+        Raises:
+            TimeoutError: They came too slowly for too long.
+        """
+        self._size += size
+        seconds = time.monotonic() - self._started
+        if seconds > SLOW_AFTER_SECONDS and self._size < seconds * MIN_BYTES_PER_SECOND:
+            raise TimeoutError
 
 
 async def feed_body(take: Callable[[bytes], None], request: Request) -> None:
@@ -65,17 +103,14 @@ async def _pieces(request: Request) -> AsyncGenerator[bytes, None]:
     Raises:
         UploadTooSlow: It stood still, or came too slowly for too long.
     """
-    started, size = time.monotonic(), 0
+    pace = Pace()
     stream = request.stream()
     while True:
         try:
-            piece = await asyncio.wait_for(anext(stream, None), SILENT_SECONDS)
+            piece = await pace.wait(anext(stream, None))
+            if piece is None:
+                return
+            pace.count(len(piece))
         except TimeoutError:
             raise UploadTooSlow from None
-        if piece is None:
-            return
-        size += len(piece)
-        seconds = time.monotonic() - started
-        if seconds > SLOW_AFTER_SECONDS and size < seconds * MIN_BYTES_PER_SECOND:
-            raise UploadTooSlow
         yield piece

@@ -339,6 +339,7 @@ def _metadata(description: packages.Description) -> dict[str, Any]:
         "files": description.files,
         "files_total": package.files_count,
         "manifest_sha256": package.manifest_sha256.hex(),
+        "signature": package.signature,
         "components": [component for component in ASKABLE if component in description.components],
         "parents": description.parents,
         "model_url": package.model_url,

@@ -101,7 +101,12 @@ async def _take_in(registry: App, request: Request, caller: Caller) -> Recorded:
 
 
 async def wait_for_evaluation(registry: App, package: "Package", seconds: float) -> EvaluationState:
-    """How far the evaluation is when it has ended, or when the time is up."""
+    """How far the evaluation is when it has ended, or when the time is up.
+
+    Who does not wait is not told of it, however fast it was: their answer does not depend on who is first.
+    """
+    if seconds <= 0:
+        return EvaluationState("evaluating", None, package.verdict)
 
     def look() -> EvaluationState:
         with registry.db.read() as tx:
@@ -124,13 +129,16 @@ def uploaded(registry: App, package: "Package", warnings: Sequence[str], state: 
         "evaluating": "Package uploaded; its evaluation goes on. Its metadata says when it is done",
         "failed": "Package uploaded; its evaluation failed and can be asked for again",
     }
+    message = messages[state.status]
+    if state.is_quarantined and state.status != "evaluating":
+        message = "Package uploaded, and put into quarantine by the scan of its files. Its metadata says why"
     body = {
         "package_id": package.id,
         "name": package.name,
         "version": package.version,
         "s3_path": storage_path(registry, package),
         "net_score": state.net_score,
-        "message": messages[state.status],
+        "message": message,
         "status": state.status,
         "warnings": warnings,
     }

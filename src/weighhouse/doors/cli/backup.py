@@ -94,6 +94,10 @@ def restore(folder: Path, data_dir: Path | None) -> None:
     click.echo(f"{found.path}: {restored.packages} packages and {restored.blobs} blobs are back.")
     for finding in restored.contradictions:
         click.echo(f"{finding.trouble}: {clean(finding.subject)}: {finding.detail}")
+    if restored.trail_broken is not None:
+        click.echo(
+            f"audit trail: {clean(str(restored.trail_broken))}. It was so in the backup already, or that was changed."
+        )
     _require_all(
         restored.lacking,
         "All else is back, but neither the backup nor the store holds",

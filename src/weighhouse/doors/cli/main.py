@@ -7,10 +7,13 @@ from pathlib import Path
 import click
 
 from weighhouse.doors.cli import serve
+from weighhouse.doors.cli.audit import audit
 from weighhouse.doors.cli.backup import backup, restore
 from weighhouse.doors.cli.batch import NotUnderstood, batch
 from weighhouse.doors.cli.gc import gc
+from weighhouse.doors.cli.provenance import rotate_key
 from weighhouse.doors.cli.remote import commands
+from weighhouse.doors.cli.scan import scan
 from weighhouse.doors.cli.verify import verify
 from weighhouse.rules.errors import RegistryError
 
@@ -66,7 +69,20 @@ def tree() -> None:
     """
 
 
-for command in (serve.serve, serve.worker, serve.migrate, backup, restore, verify, gc, batch, *commands):
+for command in (
+    serve.serve,
+    serve.worker,
+    serve.migrate,
+    backup,
+    restore,
+    verify,
+    audit,
+    gc,
+    rotate_key,
+    scan,
+    batch,
+    *commands,
+):
     tree.add_command(command)
 
 

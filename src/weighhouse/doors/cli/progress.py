@@ -4,7 +4,15 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator
 
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from weighhouse.doors.cli.output import clean, error_console
 
@@ -33,6 +41,18 @@ def progress(label: str, total_bytes: int | None, done_bytes: int = 0) -> Iterat
     with Progress(*columns, console=error_console(), transient=True) as bars:
         task = bars.add_task(clean(label), total=total_bytes, completed=done_bytes)
         yield lambda moved_bytes: bars.advance(task, moved_bytes)
+
+
+@contextlib.contextmanager
+def counting(label: str, total: int) -> Iterator[Moved]:
+    """The same for things that are counted one by one."""
+    if not sys.stderr.isatty():
+        yield lambda moved: None
+        return
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=error_console(), transient=True) as bars:
+        task = bars.add_task(clean(label), total=total)
+        yield lambda moved: bars.advance(task, moved)
 
 
 @contextlib.contextmanager

@@ -18,7 +18,9 @@ from weighhouse.doors.cli.packages import (
     ratings,
     search,
 )
+from weighhouse.doors.cli.provenance import bom, keys, statement, verify_statement
 from weighhouse.doors.cli.show import show
+from weighhouse.doors.cli.signing import sign, verify_signature
 from weighhouse.doors.cli.system import health, logs, reset
 from weighhouse.doors.cli.upload import upload
 
@@ -32,6 +34,12 @@ commands: tuple[click.Command, ...] = (
     show,
     download,
     files,
+    bom,
+    statement,
+    verify_statement,
+    keys,
+    sign,
+    verify_signature,
     rate,
     ratings,
     evaluate,

@@ -4,8 +4,10 @@ The same announcement finds the upload that it began, so an interrupted command 
 """
 
 import hashlib
+import html
 import itertools
 import random
+import re
 import threading
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +33,15 @@ _BUSY = (408, 425, 429, 500, 502, 503, 504)
 
 
 class _Expired(Exception):
-    """The address is too old, or its upload has ended; the server knows."""
+    """The address is too old, or its upload has ended, as far as can be told; new ones will show it.
+
+    Args:
+        reason: Why, where that may be something else than age.
+    """
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class _Broken(Exception):
@@ -129,7 +139,7 @@ def send_files(
     fewest, idle_rounds, waits = _lacking_bytes(state), 0, 0
     sender = _Sender(files, label, parallel)
     headers = {"Prefer": "respond-async"} if respond_async else {}
-    sender.send(state)
+    refusal = sender.send(state)
     while True:
         try:
             return server.ask(
@@ -151,8 +161,8 @@ def send_files(
         idle_rounds = idle_rounds + 1 if lacking_bytes >= fewest else 0
         fewest = min(fewest, lacking_bytes)
         if idle_rounds == _ROUNDS:
-            raise Refused("The server does not take the files that it asks for. Tell its operator.")
-        sender.send(state)
+            raise Refused(refusal or "The server does not take the files that it asks for. Tell its operator.")
+        refusal = sender.send(state)
 
 
 def _begin(server: Server, files: Sequence[Measured], form: Mapping[str, str]) -> Row | None:
@@ -194,9 +204,15 @@ class _Sender:
         self._label = label
         self._parallel = parallel
         self._stop = threading.Event()
+        # No other part is begun in this round; those under way go on.
+        self._is_over = threading.Event()
+        self._refusal = ""
 
-    def send(self, state: Row) -> None:
-        """Returns when all that is missing was sent, or its addresses have ended.
+    def send(self, state: Row) -> str:
+        """Returns when all that is missing was sent, or its addresses have ended: all of them are about as old.
+
+        Returns:
+            Why an address was refused, where that may be something else than its age; else nothing.
 
         Raises:
             Refused: A file changed, or the store refuses it or was away for too long.
@@ -204,7 +220,9 @@ class _Sender:
         """
         parts = [(str(content["sha256"]), part) for content in state["missing"] for part in content["parts"]]
         if not parts:
-            return
+            return ""
+        self._is_over.clear()
+        self._refusal = ""
         lacking_bytes = _lacking_bytes(state)
         total_bytes = max(int(state["bytes_total"]), lacking_bytes)
         limits = httpx.Limits(max_connections=self._parallel, max_keepalive_connections=self._parallel)
@@ -226,17 +244,28 @@ class _Sender:
                 self._stop.set()
                 pool.shutdown(wait=True, cancel_futures=True)
                 self._stop.clear()
+        return self._refusal
 
     def _send_part(self, client: httpx.Client, sha256: str, part: Row, moved: Moved) -> None:
+        if self._is_over.is_set():
+            return
+        try:
+            self._send_or_give_up(client, sha256, part, moved)
+        except _Expired as expired:
+            # The next round has new addresses for what is still missing.
+            self._refusal = self._refusal or expired.reason
+            self._is_over.set()
+        except Refused:
+            self._is_over.set()
+            raise
+
+    def _send_or_give_up(self, client: httpx.Client, sha256: str, part: Row, moved: Moved) -> None:
         file = self._files.get(sha256)
         if file is None:
             raise Refused("The server asks for a file that was not announced. Tell its operator.")
         for attempt in itertools.count(1):
             try:
                 self._attempt(client, file, part, moved)
-                return
-            except _Expired:
-                # The next round has new addresses for what is still missing.
                 return
             except _Broken as broken:
                 if attempt == _ATTEMPTS:
@@ -265,9 +294,12 @@ class _Sender:
         if answer.is_success:
             return
         moved(-body.moved_bytes)
-        if answer.status_code in (403, 404):
-            raise _Expired
         said = _said(answer)
+        if _is_expiry(answer):
+            raise _Expired
+        if answer.status_code == 403 and _error_of_store(answer)[0] in ("", "AccessDenied"):
+            # Not every store says so when an address is too old.
+            raise _Expired(f"{file.member.path} was refused: {said}")
         if answer.status_code in _BUSY:
             raise _Broken(said, pause_seconds(answer, 0.0))
         if answer.status_code == 422 and body.is_stale():
@@ -309,9 +341,51 @@ class _Body:
                 self._moved(len(piece))
 
 
+def _is_expiry(answer: httpx.Response) -> bool:
+    """Whether an address is too old, or its upload has ended.
+
+    >>> _is_expiry(httpx.Response(403, text="<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>"))
+    True
+    >>> _is_expiry(httpx.Response(403, text="<Error><Code>SignatureDoesNotMatch</Code></Error>"))
+    False
+    """
+    code, message = _error_of_store(answer)
+    if answer.status_code == 404:
+        return True
+    if answer.status_code == 403 and not code:
+        return _detail(answer) is not None
+    # The credentials that an address was signed with may end before it does.
+    return code in ("ExpiredToken", "RequestExpired") or (code == "AccessDenied" and "expired" in message.lower())
+
+
 def _said(answer: httpx.Response) -> str:
     """Why the server or its store said no."""
+    detail = _detail(answer)
+    if detail is not None:
+        return detail
+    words = ": ".join(word for word in _error_of_store(answer) if word)
+    if words:
+        return f"the store says {words}"
+    return clean(f"it answered {answer.status_code} {answer.reason_phrase}")
+
+
+def _detail(answer: httpx.Response) -> str | None:
+    """What the registry's own problem document says, `None` where the answer is none."""
     try:
         return str(answer.json()["detail"])
     except (ValueError, KeyError, TypeError):
-        return clean(f"it answered {answer.status_code} {answer.reason_phrase}")
+        return None
+
+
+def _error_of_store(answer: httpx.Response) -> tuple[str, str]:
+    """The code and the message of an error of S3; empty where it says none.
+
+    >>> _error_of_store(httpx.Response(403, text="<Error><Code>QuotaExceeded</Code><Message>5 &gt; 4</Message></Error>"))
+    ('QuotaExceeded', '5 > 4')
+    """
+
+    def read(name: str) -> str:
+        found = re.search(rf"<{name}>([^<]{{1,500}})</{name}>", answer.text)
+        return clean(html.unescape(found[1]).strip()) if found else ""
+
+    return read("Code"), read("Message")

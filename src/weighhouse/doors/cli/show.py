@@ -62,7 +62,9 @@ def _facts(document: Row) -> Table:
         ("net score", net),
         ("status", document.get("status")),
         ("verdict", _verdict(document.get("verdict"))),
+        *(("", reason) for reason in _reasons(document)),
         ("license", document.get("license")),
+        *([("signature", _signature(signature))] if (signature := document.get("signature")) else []),
         ("files", _files(document)),
         ("uploaded", f"{moment(document.get('upload_date'))} UTC"),
         ("rating", _rating(document)),
@@ -86,6 +88,25 @@ def _percent(value: object) -> str:
 def _verdict(value: object) -> Text:
     styles = {"safe": "green", "suspicious": "yellow", "unsafe": "bold red", "unscanned": "yellow"}
     return Text(clean(value or "–"), style=styles.get(str(value), ""))
+
+
+def _reasons(document: Row) -> list[str]:
+    """Why the files are not safe: the first reason of each, of those that the verdict is of."""
+    files = [one for one in document.get("files") or [] if one.get("verdict") == document.get("verdict")]
+    told = [f"{clean(one.get('path'))}: {clean(one['reasons'][0])}" for one in files if one.get("reasons")]
+    more = [f"and {len(told) - _REASONS} more files"] if len(told) > _REASONS else []
+    return [*told[:_REASONS], *more] if document.get("verdict") != "safe" else []
+
+
+_REASONS = 5
+
+
+def _signature(found: Row) -> Text:
+    styles = {"trusted": "green", "unknown": "yellow", "invalid": "bold red"}
+    signer = found.get("signer") or {}
+    who = clean(signer.get("name") or signer.get("id") or "nobody who is named")
+    state = clean(found.get("state"))
+    return Text.assemble((state, styles.get(state, "")), f": {who}. {clean(found.get('reason'))}")
 
 
 def _files(document: Row) -> str:

@@ -73,6 +73,7 @@ def decide(
     min_coverage: float = 0.0,
     refuses_hold: bool = False,
     verdict: str = "unscanned",
+    objections: Sequence[str] = (),
 ) -> Decision:
     """Whether a model with these results is let in.
 
@@ -82,6 +83,7 @@ def decide(
         min_coverage: Lowest share of the applicable weight that must have been judged.
         refuses_hold: Whether a metric that could not be judged refuses.
         verdict: What the scan of the files says.
+        objections: Why the scan keeps it out, a sentence each.
 
     Raises:
         KeyError: A name is not a metric.
@@ -101,6 +103,7 @@ def decide(
     why: list[str] = []
     if verdict == "unsafe":
         why.append("The scan found unsafe content in its files.")
+    why += objections
     if net.coverage < min_coverage:
         why.append(f"Only {net.coverage:.0%} could be judged, and this registry asks for {min_coverage:.0%}.")
     if unknown and refuses_hold:

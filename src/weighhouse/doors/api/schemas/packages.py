@@ -126,6 +126,23 @@ class ParentShown(Shape):
     named_in: str
 
 
+class SignerShown(Shape):
+    """Who signed a package."""
+
+    kind: Literal["key", "certificate", "sigstore"]
+    id: str | None = Field(description="SHA-256 of the public key's PEM, or of the certificate.")
+    name: str | None = Field(description="The certificate's subject.")
+
+
+class SignatureShown(Shape):
+    """What the package's `model.sig` is worth."""
+
+    state: Literal["trusted", "unknown", "invalid"]
+    reason: str
+    signer: SignerShown | None
+    checked_at: datetime
+
+
 class Metadata(Shape):
     """Everything that is known of a package."""
 
@@ -150,6 +167,7 @@ class Metadata(Shape):
     files: list[FileShown] = Field(description="The first 1,000, by path.")
     files_total: int
     manifest_sha256: str
+    signature: SignatureShown | None = Field(description="Null for a package without a `model.sig`.")
     components: list[ComponentName]
     parents: list[ParentShown]
     model_url: str | None
