@@ -167,10 +167,10 @@ def test_a_backup_that_is_killed_leaves_nothing_that_looks_whole(own: Server, tm
         for _ in range(3):
             publish(client)
     command = [sys.executable, "-P", "-m", "weighhouse", "backup", str(backups), "--data-dir", str(own.data_dir)]
-    killed = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    eventually(lambda: list(backups.glob("unfinished-*/database.dump")), seconds=60)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as killed:
+        # It may be whole between two looks.
+        eventually(lambda: [*backups.glob("unfinished-*/database.dump"), *backups.glob("[0-9]*")], seconds=60)
+        killed.send_signal(signal.SIGKILL)
     whole = list(backups.glob("[0-9]*"))
     # Had it been quicker than the signal, it would be whole.
     for path in whole:

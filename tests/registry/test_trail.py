@@ -66,7 +66,7 @@ def tamper(registry: App, *statements: LiteralString) -> Verified:
 def sealed(registry: App) -> App:
     """A registry with ten sealed entries, the first of them that of its admin."""
     add(registry, 9, why="because", of={"b": 1.5, "a": [None, True, "é\u202e"]})
-    assert seal_entries(registry, batch=3) == 10
+    assert seal_entries(registry.db, batch=3) == 10
     return registry
 
 
@@ -76,7 +76,7 @@ def test_a_trail_that_nobody_touched_is_whole(sealed: App) -> None:
     assert found.broken is None
     assert found.entries == found.head.seq == 10
     assert found.state.waiting == 2
-    assert seal_entries(sealed) == 2
+    assert seal_entries(sealed.db) == 2
     assert verify_trail(sealed, start=Noted(10, found.head.sha256), noted=parse_head(str(found.head))).entries == 2
 
 
@@ -191,7 +191,7 @@ def test_entries_cut_off_at_the_end_show_against_a_head_noted_before(sealed: App
     assert found.broken.seq == 10
     assert "ends with entry 8" in str(found.broken)
     add(sealed, 2)
-    seal_entries(sealed)
+    seal_entries(sealed.db)
     for grown in (verify_trail(sealed, noted=head), verify_trail(sealed, start=head)):
         assert grown.broken is not None
         assert "when it was noted" in str(grown.broken)
@@ -202,7 +202,7 @@ def test_an_entry_that_is_removed_before_it_is_sealed_shows_as_long_as_it_is_awa
     found = tamper(sealed, "DELETE FROM audit_log WHERE id IN (SELECT entry_id FROM audit_pending)")
     assert found.broken is not None
     assert "before it was sealed" in str(found.broken)
-    assert seal_entries(sealed) == 0
+    assert seal_entries(sealed.db) == 0
 
 
 @pytest.mark.parametrize(
@@ -235,11 +235,11 @@ def test_a_session_that_has_triggers_off_is_refused_too(registry: App) -> None:
 def test_after_a_reset_a_new_chain_holds_on_to_the_one_before(registry: App) -> None:
     who, root = caller(registry, "ada"), admin(registry)
     publish(registry, who, "bert")
-    seal_entries(registry)
+    seal_entries(registry.db)
     before = state(registry).head
     reset_registry(registry, root)
     add(registry, 2)
-    seal_entries(registry)
+    seal_entries(registry.db)
     found = verify_trail(registry, noted=parse_head(str(before)))
     assert found.broken is None
     assert (before.chain, found.head.chain) == (1, 2)
@@ -247,13 +247,13 @@ def test_after_a_reset_a_new_chain_holds_on_to_the_one_before(registry: App) -> 
 
 
 def test_sealers_at_once_and_appends_beside_them_leave_one_whole_chain(registry: App) -> None:
-    seal_entries(registry)
+    seal_entries(registry.db)
     stop = threading.Event()
     sealed: list[int] = []
 
     def seal() -> None:
         while not stop.is_set():
-            sealed.append(seal_entries(registry, batch=7))
+            sealed.append(seal_entries(registry.db, batch=7))
 
     sealers = [threading.Thread(target=seal) for _ in range(2)]
     for thread in sealers:
@@ -265,7 +265,7 @@ def test_sealers_at_once_and_appends_beside_them_leave_one_whole_chain(registry:
         for thread in sealers:
             thread.join()
     assert outcomes == [None] * 4
-    sealed.append(seal_entries(registry))
+    sealed.append(seal_entries(registry.db))
     assert sum(sealed) == 400
     found = verify_trail(registry)
     assert found.broken is None
@@ -280,9 +280,9 @@ def test_an_entry_never_waits_for_a_sealer(registry: App) -> None:
         connection.execute("INSERT INTO audit_seals SELECT 1, id, 1, sha256('x') FROM audit_log")
         connection.execute("DELETE FROM audit_pending")
         add(registry)
-        assert seal_entries(registry) == 0
+        assert seal_entries(registry.db) == 0
         raise psycopg.Rollback
-    assert seal_entries(registry) == 2
+    assert seal_entries(registry.db) == 2
 
 
 _SEAL_SLOWLY = """
@@ -292,7 +292,7 @@ from weighhouse.registry.sealing import seal_entries
 from weighhouse.settings import Settings
 
 app = App.open(Settings(_env_file=None, database_url=sys.argv[1], data_dir=sys.argv[2]))
-seal_entries(app, batch=3)
+seal_entries(app.db, batch=3)
 """
 
 
@@ -313,7 +313,7 @@ def test_a_sealer_that_is_killed_leaves_a_whole_chain_and_the_rest_waiting(regis
     assert 100 < found.entries < 3001
     assert found.entries + found.state.waiting == 3001
     # PostgreSQL may take a moment to notice that the one who held the lock is gone.
-    eventually(lambda: seal_entries(registry) > 0, seconds=10)
+    eventually(lambda: seal_entries(registry.db) > 0, seconds=10)
     found = verify_trail(registry)
     assert found.broken is None
     assert found.entries == 3001
@@ -327,13 +327,13 @@ def test_entries_of_the_release_before_are_sealed_with_all_others(registry: App)
             "INSERT INTO audit_log (id, actor, action, subject, detail) "
             "VALUES (gen_random_uuid(), 'ada', 'delete package', 'package bert 1.0.0', '{}')"
         )
-    assert seal_entries(registry) == 2
+    assert seal_entries(registry.db) == 2
     assert verify_trail(registry).broken is None
 
 
 def test_an_export_tells_what_waits_last_and_once(registry: App) -> None:
     add(registry, 3)
-    seal_entries(registry)
+    seal_entries(registry.db)
     add(registry, 2)
     lines = [json.loads(line) for lines in export_trail(registry, Wanted()) for line in lines.splitlines()]
     assert [line["seq"] for line in lines] == [1, 2, 3, 4, None, None]

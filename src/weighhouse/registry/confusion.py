@@ -28,7 +28,8 @@ SHOWN = 20
 MIN_WEIGHT_BYTES = 1024
 """A smaller file is nobody's weights: many models share such ones."""
 
-_ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(7235921)")
+# The number is arbitrary; it only has to be this program's own, and that of no other of its locks.
+_ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(7235922)")
 
 # Each kind of key with a limit of its own: names in a thousand namespaces do not crowd out the one that is nearest. What the
 # candidates are used comes with them, so that all of it is one statement.

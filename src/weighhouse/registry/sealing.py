@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from weighhouse.app import App
 from weighhouse.rules.errors import Away
 from weighhouse.rules.trail import BEGINNING, Link, next_link
+from weighhouse.store.database import Database
 from weighhouse.store.tables import AuditEntry, AuditPending, AuditSeal
 
 SEAL_SECONDS = 1.0
@@ -63,24 +64,21 @@ def head_of(tx: Session) -> Link:
     return Link(*row) if row is not None else BEGINNING
 
 
-def seal_entries(app: App, *, batch: int = BATCH) -> int:
+def seal_entries(db: Database, *, batch: int = BATCH) -> int:
     """Puts into the chain what waits for it, until nothing does or another sealer is at it; returns how many entries.
 
     Raises:
         Away: The database does not answer. What was not sealed still waits.
     """
     total = 0
-    while sealed := _seal_batch(app, batch):
+    while sealed := _seal_batch(db, batch):
         total += sealed
     return total
 
 
-def _seal_batch(app: App, batch: int) -> int:
-    with app.db.read() as tx:
-        if not tx.scalar(_WAITING):
-            return 0
-    with app.db.write() as tx:
-        if not tx.scalar(_TRY_LOCK):
+def _seal_batch(db: Database, batch: int) -> int:
+    with db.write() as tx:
+        if not tx.scalar(_WAITING) or not tx.scalar(_TRY_LOCK):
             return 0
         # After the lock, and in a statement of its own: it sees all that the sealer before committed.
         head = head_of(tx)
@@ -107,7 +105,8 @@ class Sealer:
     """Seals what waits, every second, beside the requests; of all processes of all servers one at a time."""
 
     def __init__(self, app: App) -> None:
-        self._app = app
+        # Not the requests' connections: those are greeted after they were idle, and these never are for long.
+        self._db = Database(app.db.url.render_as_string(hide_password=False), connections=1)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sealer", daemon=True)
 
@@ -119,6 +118,7 @@ class Sealer:
         """Seals what is left and ends."""
         self._stop.set()
         self._thread.join(timeout=10)
+        self._db.close()
 
     def _run(self) -> None:
         while not self._stop.wait(SEAL_SECONDS):
@@ -127,7 +127,7 @@ class Sealer:
 
     def _seal(self) -> None:
         try:
-            seal_entries(self._app)
+            seal_entries(self._db)
         except Away as away:
             # Nothing is lost: entries wait in the database.
             _log.info("audit entries wait to be sealed: %s", away)
